@@ -1,0 +1,7 @@
+"""``python -m codered_spec``."""
+
+import sys
+
+from codered_spec.cli import main
+
+sys.exit(main())

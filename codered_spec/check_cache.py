@@ -1,0 +1,84 @@
+"""Remembers the verdict of `check`, keyed by the content of everything it depends on.
+
+A verdict is used again only when the program, the names and the bytes of all inputs are the same;
+anything else, also an unreadable cache, means a full check. Imports nothing that costs time.
+"""
+
+import hashlib
+import json
+import os
+import sys
+
+NAME = "check.json"
+"""File name in the state folder of the project."""
+
+
+def _digest(path: str) -> "str | None":
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 -- pathlib costs more than the whole check
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return None
+
+
+def _listing(folder: str) -> "list[str] | None":
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return None
+
+
+def _program() -> str:
+    """Changes whenever any file of this package or the interpreter does."""
+    facts = [sys.version]
+    pending = [os.path.dirname(os.path.abspath(__file__))]  # noqa: PTH100, PTH120
+    while pending:
+        for entry in os.scandir(pending.pop()):
+            if entry.name == "__pycache__":
+                continue
+            if entry.is_dir():
+                pending.append(entry.path)
+            else:
+                stat = entry.stat()
+                facts.append(f"{entry.path} {stat.st_size} {stat.st_mtime_ns}")
+    return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()
+
+
+def recall(spec_path: str, state: str) -> "dict[str, object] | None":
+    """The stored verdict for the spec, if nothing that it depends on has changed."""
+    try:
+        with open(os.path.join(state, NAME), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+            stored = json.load(file)
+        same = (
+            stored["spec"] == spec_path
+            and all(_digest(path) == digest for path, digest in stored["files"].items())
+            and all(_listing(path) == names for path, names in stored["folders"].items())
+            and stored["program"] == _program()
+        )
+        return dict(stored["verdict"]) if same else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def remember(
+    spec_path: str,
+    state: str,
+    files: "tuple[str, ...]",
+    folders: "tuple[str, ...]",
+    verdict: "dict[str, object]",
+) -> None:
+    """Stores a verdict. A cache that cannot be written is no reason to fail."""
+    from codered_spec.errors import InputError
+    from codered_spec.files import write_text
+
+    content = {
+        "spec": spec_path,
+        "program": _program(),
+        "files": {path: _digest(path) for path in files},
+        "folders": {path: _listing(path) for path in folders},
+        "verdict": verdict,
+    }
+    try:
+        write_text(os.path.join(state, NAME), json.dumps(content))  # noqa: PTH118
+    except InputError:
+        return

@@ -1,0 +1,165 @@
+"""The main job, end to end, on the embedded server: document, spec, database, proof, rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from codered_spec.compiler import MIGRATIONS, load, root_of, sync
+from codered_spec.connection import Connection, connect, database_error
+from codered_spec.errors import Diagnostic, InputError
+from codered_spec.files import write_text
+from codered_spec.migrate.directory import read_directory
+from codered_spec.migrate.runner import migrate
+from codered_spec.migrate.verify import verify
+from codered_spec.model.schema import Schema
+from codered_spec.model.types import Vector
+from codered_spec.postgres import EmbeddedServer
+
+DATABASE: Final = "codered_demo"
+_ROWS: Final = Path(__file__).with_name("demo_rows.json")
+
+
+def demo(
+    spec_path: str,
+    server: EmbeddedServer,
+    say: Callable[[str], None],
+    progress: Callable[[str], None],
+) -> int:
+    """Runs the demo in a database that is made anew each time; returns the exit code."""
+    started = time.monotonic()
+    progress("1/5  starting the embedded Postgres")
+    server.start()
+    progress("2/5  reading the document into a copy of the spec")
+    copy = _copy(spec_path)
+    result = sync(None, str(copy))
+    write_text(str(copy), result.text)
+    spec = load(str(copy))
+    progress("3/5  applying the migrations to a fresh database")
+    _fresh_database(server)
+    migrations = read_directory(root_of(spec_path) / MIGRATIONS)
+    with connect(server.dsn(database=DATABASE)) as connection:
+        applied = migrate(connection, migrations, report=lambda _line: None)
+        version = connection.info.parameter_status("server_version")
+        progress("4/5  comparing the live database with the spec")
+        differences = verify(connection, spec.schema)
+        for difference in differences:
+            say(str(difference))
+        if differences:
+            return 1
+        progress("5/5  inserting one connected row into every table")
+        counts = insert_rows(connection, spec.schema)
+    _summary(spec.schema, result.changes, len(applied), counts, str(version), say)
+    say(f"connect     codered-spec db psql -d {DATABASE}")
+    say(f"            {server.dsn(database=DATABASE)}")
+    say("stop        codered-spec db stop")
+    say(f"took        {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _copy(spec_path: str) -> Path:
+    """The spec and its document, copied so that the demo changes nothing of the project."""
+    spec = load(spec_path)
+    if "document" not in spec.data:
+        raise InputError(
+            Diagnostic("C001", f"{spec_path} names no document", "run the demo on a spec with one")
+        )
+    folder = root_of(spec_path) / ".codered" / "demo"
+    copied = folder / Path(spec_path).name
+    document = folder / spec.data["document"]
+    document.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(spec_path, copied)
+    shutil.copyfile(root_of(spec_path) / spec.data["document"], document)
+    return copied
+
+
+def _fresh_database(server: EmbeddedServer) -> None:
+    name = sql.Identifier(DATABASE)
+    with connect(server.dsn()) as connection:
+        try:
+            connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
+            connection.execute(sql.SQL("create database {}").format(name))
+        except psycopg.Error as error:
+            raise database_error(error, f"making the database {DATABASE}") from None
+
+
+def insert_rows(connection: Connection, schema: Schema) -> dict[str, int]:
+    """Inserts the demo rows in one transaction; returns the rows of every table after it.
+
+    Raises InputError when the spec has a table that the rows do not know, or lacks one they need.
+    """
+    rows: list[tuple[str, dict[str, str]]] = json.loads(_ROWS.read_text(encoding="utf-8"))
+    tables = {table.name for table in schema.tables}
+    unknown = {table for table, _ in rows} ^ tables
+    if unknown:
+        raise InputError(
+            Diagnostic(
+                "C001",
+                f"the demo rows and the spec differ in tables: {', '.join(sorted(unknown))}",
+                "run the demo on the CodeRed spec",
+            )
+        )
+    try:
+        with connection.transaction():
+            for table, row in rows:
+                _insert(connection, schema, table, row)
+            return dict(_counts(connection, schema))
+    except psycopg.Error as error:
+        raise database_error(error, "inserting the demo rows") from None
+
+
+def _insert(connection: Connection, schema: Schema, table: str, row: dict[str, str]) -> None:
+    values = dict(row)
+    for column in values:
+        found = next(t for t in schema.tables if t.name == table).column(column)
+        if found is not None and isinstance(found.type, Vector):
+            values[column] = json.dumps([1] + [0] * ((found.type.dimensions or 1) - 1))
+    statement = sql.SQL("insert into {} ({}) values ({})").format(
+        sql.Identifier(schema.name, table),
+        sql.SQL(", ").join(map(sql.Identifier, values)),
+        sql.SQL(", ").join(sql.Placeholder() for _ in values),
+    )
+    connection.execute(statement, list(values.values()))
+
+
+def _counts(connection: Connection, schema: Schema) -> Iterator[tuple[str, int]]:
+    for table in schema.tables:
+        query = sql.SQL("select count(*) from {}").format(sql.Identifier(schema.name, table.name))
+        row = connection.execute(query).fetchone()
+        yield table.name, row[0] if row else 0
+
+
+def _summary(
+    schema: Schema,
+    changes: tuple[str, ...],
+    migrations: int,
+    counts: dict[str, int],
+    version: str,
+    say: Callable[[str], None],
+) -> None:
+    columns = sum(len(table.columns) for table in schema.tables)
+    checks = sum(len(table.checks) for table in schema.tables)
+    foreign_keys = sum(len(table.foreign_keys) for table in schema.tables)
+    keys = sum(len(table.keys) for table in schema.tables)
+    indexes = sum(len(table.indexes) for table in schema.tables)
+    triggers = sum(len(table.triggers) for table in schema.tables)
+    say("")
+    say(f"document    {len(changes) or 'no'} change{'s'[: len(changes) != 1]} since the last sync")
+    say(f"spec        {len(schema.tables)} tables, {columns} columns in the schema {schema.name}")
+    say(f"migrated    {migrations} file{'s'[: migrations != 1]} into Postgres {version}")
+    say(
+        f"verified    no difference: {keys} keys, {foreign_keys} foreign keys, {checks} checks,"
+        f" {indexes} indexes, {triggers} triggers"
+    )
+    say(f"rows        {sum(counts.values())} in {len(counts)} tables")
+    width = max(map(len, counts))
+    for name, count in counts.items():
+        say(f"            {name:<{width}}  {count}")
+    say("")

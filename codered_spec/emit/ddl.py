@@ -1,0 +1,276 @@
+"""The DDL emitter: a whole schema for an empty database, as one migration file or on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from codered_spec.emit.expressions import (
+    body_source,
+    default_sql,
+    predicate_sql,
+    rule_sql,
+    sql_type,
+)
+from codered_spec.emit.file import GENERATED, File
+from codered_spec.errors import Diagnostic, InputError
+from codered_spec.model.graph import creation_order
+from codered_spec.model.normalize import fingerprint
+from codered_spec.model.schema import (
+    Action,
+    Column,
+    ForeignKey,
+    Function,
+    Index,
+    IndexKey,
+    Method,
+    RowChanged,
+    Schema,
+    Table,
+    Timing,
+    Trigger,
+)
+from codered_spec.sql import columns as column_list
+from codered_spec.sql import identifier, literal
+
+FINGERPRINT_LINE = "-- schema fingerprint: "
+"""Prefix of the header line by which a migration says which spec it leads to."""
+
+_VECTOR_OPCLASSES = ("vector_cosine_ops", "vector_l2_ops", "vector_ip_ops", "vector_l1_ops")
+
+
+def emit_migration(schema: Schema, path: str) -> tuple[File, ...]:
+    """The first migration of a project: everything that the schema needs, in one file."""
+    return (File(path, emit_sql(schema)),)
+
+
+def emit_sql(schema: Schema) -> str:
+    """The whole schema as SQL for an empty database.
+
+    The text has no transaction control: whoever runs it wraps it in one transaction. Raises
+    InputError (M021) for an object kind that this emitter does not handle yet.
+    """
+    _refuse_unhandled(schema)
+    blocks = [_header(schema), _settings(), *_prologue(schema)]
+    tables, late = creation_order(schema)
+    vector_schema = schema.extension_schema("vector")
+    for table in tables:
+        postponed = {fk.name for owner, fk in late if owner == table.name}
+        blocks.append(_create_table(schema, table, postponed, vector_schema))
+        blocks.extend(_index(schema, table, index, vector_schema) for index in table.indexes)
+        blocks.extend(_trigger(schema, table, trigger) for trigger in table.triggers)
+        comments = "\n".join(_comments(schema, table))
+        if comments:
+            blocks.append(comments)
+    for owner, key in late:
+        blocks.append(
+            f"alter table {identifier(schema.name, owner)}\n  add {_foreign_key(schema, key)};"
+        )
+    return "\n\n".join(blocks) + "\n"
+
+
+def _refuse_unhandled(schema: Schema) -> None:
+    found: list[str] = []
+    found += [f"rollup {r.name}" for r in schema.rollups]
+    found += [f"{o.kind} {o.name}" for o in schema.others]
+    for table in schema.tables:
+        found += [f"policy {p.name} of {table.name}" for p in table.policies]
+        found += [f"grants of {table.name}" for _ in table.grants[:1]]
+        if table.row_security or table.force_row_security:
+            found.append(f"row-level security of {table.name}")
+        found += [f"column {table.name}.{c.name} {c.type}" for c in table.opaque_columns]
+        found += [f"constraint {name} of {table.name}" for name, _ in table.opaque_constraints]
+        if table.storage is not None:
+            found.append(f"storage {table.storage} of {table.name}")
+        for column in table.columns:
+            if column.generated is not None or column.collation is not None:
+                found.append(f"generated or collated column {table.name}.{column.name}")
+        for index in table.indexes:
+            if index.opaque_keys or index.include or not index.valid:
+                found.append(f"index {index.name}")
+        for trigger in table.triggers:
+            if trigger.opaque is not None or not trigger.enabled:
+                found.append(f"trigger {trigger.name} of {table.name}")
+        for constraint in table.constraints:
+            if constraint.traits:
+                found.append(f"constraint {constraint.name} of {table.name}")
+    if found:
+        raise InputError(
+            *(
+                Diagnostic("M021", f"cannot emit {what}", "leave it out of the spec")
+                for what in found
+            )
+        )
+
+
+def _header(schema: Schema) -> str:
+    title = schema.comment or schema.name
+    return f"-- {GENERATED}\n-- {' '.join(title.split())}\n{FINGERPRINT_LINE}{fingerprint(schema)}"
+
+
+def _settings() -> str:
+    return "set local lock_timeout = '10s';\nset local statement_timeout = '5min';"
+
+
+def _prologue(schema: Schema) -> Iterator[str]:
+    for extension in schema.extensions:
+        yield (
+            f"create schema if not exists {identifier(extension.schema)};\n"
+            f"create extension if not exists {identifier(extension.name)}"
+            f" with schema {identifier(extension.schema)};"
+        )
+    block = f"create schema {identifier(schema.name)};"
+    if schema.comment:
+        block += f"\ncomment on schema {identifier(schema.name)} is {literal(schema.comment)};"
+    yield block
+    for function in schema.functions:
+        yield _function(schema, function)
+
+
+def _function(schema: Schema, function: Function) -> str:
+    name = f"{identifier(schema.name, function.name)}({function.arguments})"
+    source = body_source(function.body)
+    quote = "$$"
+    while quote in source:
+        quote = "$" + "q" * (len(quote) - 1) + "$"
+    lines = [
+        f"create function {name}",
+        f"  returns {function.returns}",
+        f"  language {identifier(function.language)}",
+        f"  {function.volatility}",
+    ]
+    if function.security_definer:
+        lines.append("  security definer")
+    lines += [f"  set {key} = {_setting(value)}" for key, value in function.settings]
+    text = "\n".join(lines) + f"\nas {quote}{source}{quote};"
+    if not function.public_execute:
+        text += f"\nrevoke all on function {name} from public;"
+    if function.comment:
+        text += f"\ncomment on function {name} is {literal(function.comment)};"
+    return text
+
+
+def _setting(value: str) -> str:
+    return "''" if value == '""' else literal(value)
+
+
+def _create_table(
+    schema: Schema, table: Table, postponed: set[str], vector_schema: str | None
+) -> str:
+    lines = [_column(column, vector_schema) for column in table.columns]
+    if table.primary_key:
+        key = table.primary_key
+        lines.append(_constraint(key.name, f"primary key {column_list(key.columns)}"))
+    for unique in table.uniques:
+        nulls = "" if unique.nulls_distinct else "nulls not distinct "
+        lines.append(_constraint(unique.name, f"unique {nulls}{column_list(unique.columns)}"))
+    lines += [_foreign_key(schema, fk) for fk in table.foreign_keys if fk.name not in postponed]
+    for check in table.checks:
+        expression = rule_sql(check.rule, table, vector_schema)
+        lines.append(_constraint(check.name, f"check ({expression})"))
+    body = ",\n".join(f"  {line}" for line in lines)
+    return f"create table {identifier(schema.name, table.name)} (\n{body}\n);"
+
+
+def _column(column: Column, vector_schema: str | None) -> str:
+    text = f"{identifier(column.name)} {sql_type(column.type, vector_schema)}"
+    if not column.nullable:
+        text += " not null"
+    if column.default is not None:
+        text += f" default {default_sql(column.default, column)}"
+    return text
+
+
+def _constraint(name: str, definition: str) -> str:
+    return f"constraint {identifier(name)} {definition}"
+
+
+def _foreign_key(schema: Schema, key: ForeignKey) -> str:
+    text = (
+        f"foreign key {column_list(key.columns)}"
+        f" references {identifier(schema.name, key.table)} {column_list(key.referenced)}"
+    )
+    if key.on_delete is not Action.NO_ACTION:
+        text += f" on delete {key.on_delete.value}"
+        if key.on_delete_columns:
+            text += f" {column_list(key.on_delete_columns)}"
+    if key.on_update is not Action.NO_ACTION:
+        text += f" on update {key.on_update.value}"
+    return _constraint(key.name, text)
+
+
+def _index(schema: Schema, table: Table, index: Index, vector_schema: str | None) -> str:
+    unique = "unique " if index.unique else ""
+    method = "" if index.method is Method.BTREE else f" using {index.method.value}"
+    keys = ", ".join(_index_key(key, vector_schema) for key in index.keys)
+    text = (
+        f"create {unique}index {identifier(index.name)}"
+        f" on {identifier(schema.name, table.name)}{method} ({keys})"
+    )
+    if not index.nulls_distinct:
+        text += " nulls not distinct"
+    if index.parameters:
+        pairs = ", ".join(f"{name} = {literal(value)}" for name, value in index.parameters)
+        text += f" with ({pairs})"
+    if index.predicate is not None:
+        text += f" where {predicate_sql(index.predicate)}"
+    return text + ";"
+
+
+def _index_key(key: IndexKey, vector_schema: str | None) -> str:
+    text = identifier(key.column)
+    if key.opclass is not None:
+        qualified = key.opclass in _VECTOR_OPCLASSES and vector_schema is not None
+        text += " " + (
+            identifier(vector_schema, key.opclass)
+            if qualified and vector_schema is not None
+            else identifier(key.opclass)
+        )
+    if key.descending:
+        text += " desc"
+    if key.nulls_first != key.descending:
+        text += " nulls first" if key.nulls_first else " nulls last"
+    return text
+
+
+def _trigger(schema: Schema, table: Table, trigger: Trigger) -> str:
+    events = " or ".join(
+        f"update of {', '.join(map(identifier, trigger.columns))}"
+        if event.value == "update" and trigger.columns
+        else event.value
+        for event in trigger.events
+    )
+    when = ""
+    if isinstance(trigger.when, RowChanged):
+        when = "\n  when (old.* is distinct from new.*)"
+    assert trigger.timing is not Timing.INSTEAD_OF
+    return (
+        f"create trigger {identifier(trigger.name)}\n"
+        f"  {trigger.timing.value} {events} on {identifier(schema.name, table.name)}\n"
+        f"  for each {'row' if trigger.each_row else 'statement'}{when}\n"
+        f"  execute function {identifier(schema.name, trigger.function)}();"
+    )
+
+
+def _comments(schema: Schema, table: Table) -> Iterator[str]:
+    if table.comment:
+        yield (
+            f"comment on table {identifier(schema.name, table.name)} is {literal(table.comment)};"
+        )
+    for column in table.columns:
+        text = column_comment(column)
+        if text:
+            where = identifier(schema.name, table.name, column.name)
+            yield f"comment on column {where} is {literal(text)};"
+
+
+def column_comment(column: Column) -> str | None:
+    """The comment of a column in the database: its prose, then the known values as JSON.
+
+    The database thus carries the whole column: reading it back gives both parts again.
+    """
+    if not column.known:
+        return column.comment
+    import json
+
+    known = "Known values: " + json.dumps(list(column.known), ensure_ascii=False)
+    return f"{column.comment}\n{known}" if column.comment else known

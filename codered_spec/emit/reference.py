@@ -1,0 +1,148 @@
+"""Reference pages for people: tables, decisions and diagnostic codes, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from codered_spec.codes import CODES
+from codered_spec.emit.expressions import default_sql, predicate_sql, rule_sql
+from codered_spec.emit.file import GENERATED, File
+from codered_spec.model.check import column_values
+from codered_spec.model.decision import Effect
+from codered_spec.model.schema import (
+    Action,
+    Column,
+    ForeignKey,
+    Method,
+    Schema,
+    Table,
+    rule_columns,
+)
+
+_HEADER = f"<!-- {GENERATED} -->\n\n"
+
+_FAMILIES = {
+    "C": "Command line and files",
+    "D": "The document",
+    "S": "The spec file",
+    "M": "The model",
+    "G": "Generated files",
+    "P": "Connection and server",
+    "R": "Migrations",
+    "V": "Verification of a live database",
+}
+
+
+def emit_reference(schema: Schema, effects: Iterable[Effect]) -> tuple[File, ...]:
+    """``docs/reference/tables.md``, ``decisions.md`` and ``diagnostics.md``."""
+    return (
+        File("docs/reference/tables.md", _HEADER + "\n".join(_tables(schema))),
+        File("docs/reference/decisions.md", _HEADER + "\n".join(_decisions(effects))),
+        File("docs/reference/diagnostics.md", _HEADER + "\n".join(_diagnostics())),
+    )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    """Inline code, also where the text has backticks of its own."""
+    fence = "`"
+    while fence in text:
+        fence += "`"
+    pad = " " if "`" in text else ""
+    return _cell(f"{fence}{pad}{text}{pad}{fence}")
+
+
+def _tables(schema: Schema) -> Iterator[str]:
+    columns = sum(len(table.columns) for table in schema.tables)
+    yield f"# Tables of the schema {_code(schema.name)}\n"
+    yield f"{len(schema.tables)} tables, {columns} columns.\n"
+    for table in schema.tables:
+        yield from _table(schema, table)
+
+
+def _table(schema: Schema, table: Table) -> Iterator[str]:
+    vector_schema = schema.extension_schema("vector")
+    yield f"## {_code(table.name)}\n"
+    if table.comment:
+        yield table.comment.replace("<", "\\<") + "\n"
+    yield "| column | type | NULL | default | values | note |"
+    yield "|---|---|---|---|---|---|"
+    for column in table.columns:
+        cells = (
+            _code(column.name),
+            _code(str(column.type)),
+            "yes" if column.nullable else "no",
+            _code(default_sql(column.default, column)) if column.default else "",
+            _values(table, column),
+            _cell(column.comment or "").replace("<", "\\<"),
+        )
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    for key in table.keys:
+        kind = "primary key" if key == table.primary_key else "unique"
+        yield f"- {_code(key.name)}: {kind} ({', '.join(key.columns)})"
+    for foreign_key in table.foreign_keys:
+        yield f"- {_code(foreign_key.name)}: {_foreign_key(foreign_key)}"
+    for index in table.indexes:
+        kind = "unique index" if index.unique else "index"
+        method = "" if index.method is Method.BTREE else f" {index.method.value}"
+        where = f" where {predicate_sql(index.predicate)}" if index.predicate else ""
+        names = ", ".join(k.column for k in index.keys)
+        yield f"- {_code(index.name)}:{method} {kind} ({names}){where}"
+    for check in sorted(table.checks, key=lambda c: (rule_columns(c.rule), c.name)):
+        yield f"- {_code(check.name)}: {_code(rule_sql(check.rule, table, vector_schema))}"
+    for trigger in table.triggers:
+        yield f"- {_code(trigger.name)}: trigger, calls {_code(trigger.function)}"
+    yield ""
+
+
+def _values(table: Table, column: Column) -> str:
+    values = column_values(table, column)
+    shown = ", ".join(_code(value) for value in values)
+    return f"{shown}, …" if values and values == column.known else shown
+
+
+def _foreign_key(key: ForeignKey) -> str:
+    text = f"({', '.join(key.columns)}) → {key.table} ({', '.join(key.referenced)})"
+    if key.on_delete is not Action.NO_ACTION:
+        text += f", on delete {key.on_delete.value}"
+        if key.on_delete_columns:
+            text += f" ({', '.join(key.on_delete_columns)})"
+    return text
+
+
+def _decisions(effects: Iterable[Effect]) -> Iterator[str]:
+    yield "# Decisions\n"
+    yield (
+        "Where the document is silent, the spec decides. Each decision, its reason, and every fact"
+        " that it adds:\n"
+    )
+    ordered = sorted(effects, key=lambda e: (e.decision, e.address, e.fact))
+    for decision, group in groupby(ordered, key=lambda e: e.decision):
+        found = list(group)
+        yield f"## {decision}\n"
+        yield found[0].because + "\n"
+        yield "| subject | fact | stated | decided |"
+        yield "|---|---|---|---|"
+        for effect in found:
+            stated = "" if effect.before == "nothing" else _code(effect.before)
+            yield f"| {_code(effect.address)} | {effect.fact} | {stated} | {_code(effect.after)} |"
+        yield ""
+
+
+def _diagnostics() -> Iterator[str]:
+    yield "# Diagnostic codes\n"
+    yield "A code keeps its meaning for ever. Exit codes: 0 all well, 1 findings, 2 bad usage or"
+    yield "input, 3 database unreachable or refusing.\n"
+    for letter, title in _FAMILIES.items():
+        yield f"## {title}\n"
+        yield "| code | meaning |"
+        yield "|---|---|"
+        for code, meaning in CODES.items():
+            if code.startswith(letter):
+                yield f"| `{code}` | {_cell(meaning)} |"
+        yield ""

@@ -1,0 +1,1 @@
+"""Moving databases to the spec, and proving that they are there."""

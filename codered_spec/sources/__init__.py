@@ -1,0 +1,1 @@
+"""Sources: what reads into the model. Strangers to each other."""

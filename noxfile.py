@@ -1,0 +1,65 @@
+"""What `make test` and `make demo` run. `nox --list` shows the sessions."""
+
+from __future__ import annotations
+
+import os
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "typing", "generated", "tests"]
+
+WORKERS = min(4, max(2, os.cpu_count() or 2))
+
+
+def install(session: nox.Session) -> None:
+    session.install("--editable", ".[dev]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format and the directions of imports."""
+    install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Types, strictly."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session
+def generated(session: nox.Session) -> None:
+    """Spec and generated files are what their sources say."""
+    install(session)
+    session.run("codered-spec", "sync", "--check")
+    session.run("codered-spec", "fmt", "--check")
+    session.run("codered-spec", "generate", "--check")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests; arguments after `--` go to pytest."""
+    install(session)
+    session.run("pytest", "-n", str(WORKERS), *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job, end to end, on the embedded server."""
+    install(session)
+    session.run("codered-spec", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time figures; arguments after `--` choose the benchmarks."""
+    install(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
