@@ -94,37 +94,50 @@ def sync(document: str | None, spec_path: str, *, drop_stale: bool = False) -> S
                 )
             )
         document = str(root / data["document"])
-    stated = dump_schema(read_document(read_text(document), document).schema)
-    new: Record = {**data, **stated}
+    new: Record = {**data, **_stated(document)}
     new.setdefault("document", os.path.relpath(document, root))
     dropped: tuple[str, ...] = ()
     if drop_stale:
         new, dropped = prune(new)
-    changes = tuple(_changes(data.get("tables", {}), new.get("tables", {})))
-    changes += tuple(
-        f"{key}: {show(data.get(key))} → {show(new.get(key))}"
-        for key in ("schema", "title")
-        if old_text is not None and data.get(key) != new.get(key)
-    )
-    changed = new != data or old_text is None
-    text = canonical_text(new) if changed or old_text is None else old_text
+    changes = _changes(data, new) if old_text is not None else _table_list_changes({}, new)
+    text = canonical_text(new) if old_text is None or changes or dropped else old_text
     try:
         spec = read_spec(text, spec_path)
     except InputError as error:
         raise FindingsError(*error.diagnostics) from None
-    return Sync(text, changed, changes, dropped, (*spec.warnings, *spec.locate(check(spec.schema))))
+    unclear = (*spec.warnings, *spec.locate(check(spec.schema)))
+    return Sync(text, text != old_text, tuple(changes), dropped, unclear)
 
 
-def _changes(old: Record, new: Record) -> Iterator[str]:
-    """Differences of two ``tables`` sections in words, one line for each fact."""
+def _stated(document: str) -> Record:
+    """The document-owned parts of a spec: ``schema``, ``title`` and ``tables``."""
+    return dump_schema(read_document(read_text(document), document).schema)
+
+
+def _changes(old: Record, new: Record) -> list[str]:
+    """Every difference of the document-owned parts in words, one line for each fact."""
+    changes = [
+        f"{key}: {show(old.get(key))} → {show(new.get(key))}"
+        for key in ("schema", "title")
+        if old.get(key) != new.get(key)
+    ]
+    return changes + _table_list_changes(old.get("tables", {}), new)
+
+
+def _table_list_changes(old: Record, merged: Record) -> list[str]:
+    new: Record = merged.get("tables", {})
+    changes: list[str] = []
     for table in (*new, *(t for t in old if t not in new)):
         if table not in old:
             count = len(new[table]["columns"])
-            yield f"{table}: new table, {count} column{'s'[: count != 1]}"
+            changes.append(f"{table}: new table, {count} column{'s'[: count != 1]}")
         elif table not in new:
-            yield f"{table}: no longer a table"
+            changes.append(f"{table}: no longer a table")
         else:
-            yield from _table_changes(table, old[table], new[table])
+            changes += _table_changes(table, old[table], new[table])
+    if [t for t in old if t in new] != [t for t in new if t in old]:
+        changes.append("the order of the tables changed")
+    return changes
 
 
 def _table_changes(table: str, old: Record, new: Record) -> Iterator[str]:
@@ -262,17 +275,17 @@ def check_project(spec_path: str) -> tuple[tuple[Diagnostic, ...], tuple[str, ..
     """
     inputs = [spec_path]
     spec = read_spec(read_text(spec_path), spec_path)
-    found = [*spec.warnings, *spec.locate(check(spec.schema))]
-    found += format_findings(spec)
+    problems = spec.locate(check(spec.schema))
+    found = [*spec.warnings, *problems, *format_findings(spec)]
     if "document" in spec.data:
         document = str(root_of(spec_path) / spec.data["document"])
         inputs.append(document)
-        found += document_findings(spec_path)
-    if not errors(spec.locate(check(spec.schema))):
+        found += document_findings(spec, document)
+    folder = root_of(spec_path) / MIGRATIONS
+    if not errors(problems):
         found += stale_files(spec)
         inputs += [str(root_of(spec_path) / file.path) for file in generate(spec)]
         found += migration_findings(spec)
-    folder = root_of(spec_path) / MIGRATIONS
     if folder.is_dir():
         inputs += [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
     return tuple(found), tuple(inputs)
@@ -294,18 +307,17 @@ def format_findings(spec: Spec) -> tuple[Diagnostic, ...]:
     )
 
 
-def document_findings(spec_path: str) -> tuple[Diagnostic, ...]:
-    """G002 for each fact in which the spec differs from its document."""
-    try:
-        result = sync(None, spec_path)
-    except FindingsError as error:
-        return error.diagnostics
-    place = Place(spec_path, 1, 1)
+def document_findings(spec: Spec, document: str) -> tuple[Diagnostic, ...]:
+    """G002 for each fact in which the spec differs from its document.
+
+    Raises InputError when the document cannot be used.
+    """
+    place = Place(spec.path, 1, 1)
     return tuple(
         Diagnostic(
             "G002", f"the document says otherwise: {change}", "run `codered-spec sync`", place
         )
-        for change in result.changes or (("the order of the tables",) if result.changed else ())
+        for change in _changes(spec.data, {**spec.data, **_stated(document)})
     )
 
 

@@ -418,10 +418,14 @@ def test_every_object_has_a_place(path: Path) -> None:
     expected = {""}
     for table in document.schema.tables:
         expected.add(table.name)
-        keys = filter(None, [table.primary_key])
-        things = (*table.columns, *keys, *table.uniques, *table.foreign_keys)
-        things_with_checks = (*things, *table.checks, *table.indexes)
-        expected |= {f"{table.name}.{thing.name}" for thing in things_with_checks}
+        assert table.primary_key is not None
+        names = {table.primary_key.name}
+        names |= {column.name for column in table.columns}
+        names |= {unique.name for unique in table.uniques}
+        names |= {key.name for key in table.foreign_keys}
+        names |= {check.name for check in table.checks}
+        names |= {index.name for index in table.indexes}
+        expected |= {f"{table.name}.{name}" for name in names}
     assert set(document.places) == expected
 
 
