@@ -43,10 +43,12 @@ def write_text(path: str, text: str) -> bool:
     Returns whether anything changed: a file that has the text already is left alone. Makes missing
     folders. Raises InputError (C003) and then leaves the old file as it was.
     """
-    content = text.encode("utf-8")
-    target = Path(os.path.realpath(path))
     temporary: str | None = None
     try:
+        content = text.encode("utf-8")
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise OSError("it is not a file")
         if target.is_file() and target.read_bytes() == content:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,16 +60,18 @@ def write_text(path: str, text: str) -> bool:
             os.fsync(file.fileno())
         Path(temporary).chmod(mode)
         Path(temporary).replace(target)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, a lone surrogate
+        reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             Diagnostic(
                 "C003",
-                f"{path} cannot be written: {error.strerror or error}",
+                f"{path} cannot be written: {reason}",
                 "check the folder and its permissions",
             )
         ) from None
+    finally:  # also after an interrupt
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
     return True
 
 

@@ -68,21 +68,23 @@ class Token:
 
 _TOKEN: Final = re.compile(
     r"""
-      (?P<space>\s+)
-    | (?P<comment>--[^\n]*)
+      (?P<space>[ \t\n\r\f\v]+)
+    | (?P<comment>--[^\n\r]*)
     | (?P<block>/\*)
-    | (?P<string>[eE]'(?:[^'\\]++|\\.|'')*+' | (?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+')
+    | (?P<string>[eE]'(?:[^'\\]++|\\.|''|'[ \t\f\v]*[\n\r][ \t\n\r\f\v]*')*+'
+               | (?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+')
     | (?P<quoted>(?:[uU]&)?"(?:[^"]++|"")*+")
     | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
     | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     | (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
     | (?P<parameter>\$\d+)
     | (?P<punctuation>[(),;\[\].] | ::? )
-    | (?P<operator>[-+*/<>=~!@\#%^&|`?]+)
+    | (?P<operator>(?:(?!--|/\*)[-+*/<>=~!@\#%^&|`?])+)
     | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
+_SPACE: Final = " \t\n\r\f\v"  # what Postgres takes for space: ASCII only
 _BLOCK_EDGE: Final = re.compile(r"/\*|\*/")
 
 
@@ -125,13 +127,6 @@ def tokenize(text: str) -> list[Token]:
             if close < 0:
                 raise UnterminatedError("dollar quote", position)
             kind, end = "string", close + len(match.group())
-        elif kind == "operator":
-            # an operator never contains the start of a comment
-            cut = min(
-                (i for i in (match.group().find("--"), match.group().find("/*")) if i > 0),
-                default=0,
-            )
-            end = position + cut if cut else end
         elif kind == "other" and match.group() in "'\"":
             raise UnterminatedError("quote", position)
         tokens.append(Token(kind, text[position:end], position))
@@ -171,7 +166,7 @@ def split_statements(text: str) -> tuple[Statement, ...]:
                 del parts[0]
             start = parts[0].start
             line, counted = line + text.count("\n", counted, start), start
-            joined = "".join(part.text for part in parts).strip()
+            joined = "".join(part.text for part in parts).rstrip(_SPACE)
             statements.append(Statement(joined, line, start))
         parts.clear()
 

@@ -129,13 +129,15 @@ def _objects(
     for name, found in missing.items():
         hint = f"renamed to {renamed[name]}?" if name in renamed else None
         yield Difference(
-            "missing", prefix + name, _word(field, found), object_text(found, w), None, hint
+            "missing", _address(prefix, name, found), _word(field, found),
+            object_text(found, w), None, hint,
         )
     for name, found in unexpected.items():
         if not isinstance(found, Extension):
             hint = f"renamed from {back[name]}?" if name in back else None
             yield Difference(
-                "unexpected", prefix + name, _word(field, found), None, object_text(found, h), hint
+                "unexpected", _address(prefix, name, found), _word(field, found),
+                None, object_text(found, h), hint,
             )
     for name, a in wanted.items():
         if name not in live:
@@ -169,6 +171,10 @@ def _name(item: SchemaObject) -> str:
             return name
         case _:
             return item.name
+
+
+def _address(prefix: str, name: str, item: SchemaObject) -> str:
+    return item.name if isinstance(item, OtherObject) else prefix + name
 
 
 def _word(field: str, item: SchemaObject) -> str:

@@ -204,6 +204,8 @@ def parse_type(text: str) -> PgType | None:
     """
     name = " ".join(text.split()).lower()
     if name.endswith("[]"):
+        if name.endswith("[][]"):
+            return None  # Postgres does not distinguish dimensions, so one pair says it all
         element = parse_type(name[:-2])
         return None if element is None or isinstance(element, Array) else Array(element)
     if name in _PLAIN:

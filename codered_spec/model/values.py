@@ -125,6 +125,9 @@ def bound_problem(type_: PgType, bound: Decimal) -> str | None:
 
 # ---- format patterns --------------------------------------------------------------------------
 
+MAX_PATTERN_DEPTH: Final = 20
+MAX_PATTERN_SIZE: Final = 10_000
+"""Postgres refuses larger patterns as too complex, and only when a row comes."""
 _PATTERN_PIECE: Final = re.compile(
     r"""
       (?P<literal> [A-Za-z0-9_ :/@,;=~<>!%&\#'"`-] | \\[.^$*+?()\[\]{}|/-] | \\\\ )
@@ -142,37 +145,51 @@ def pattern_problem(pattern: str) -> str | None:
     """Why a format pattern is not in the subset that Postgres and Python read alike, or None.
 
     The subset: ``^`` first and ``$`` last, literal ASCII characters, character classes of ASCII
-    letters, digits and simple punctuation, groups, alternatives, and repetitions up to 255.
+    letters, digits and simple punctuation, groups, alternatives, and repetitions up to 255. Python
+    must read it with ``re.fullmatch``: its ``$`` also matches before a final line break.
     """
     if not (pattern.startswith("^") and pattern.endswith("$") and len(pattern) > 1):
         return "it must start with ^ and end with $"
     body = pattern[1:-1]
-    position, depth, repeatable = 0, 0, False
+    position, previous = 0, ""
+    sizes, last = [0], 0  # characters of each open group with repetitions written out
     while position < len(body):
         match = _PATTERN_PIECE.match(body, position)
         if match is None:
             return f"{body[position]!r} at character {position + 2} is not part of the subset"
         kind, piece = match.lastgroup, match.group()
         if kind == "repeat":
-            if not repeatable:
+            if previous not in ("literal", "class", "close"):
                 return f"nothing to repeat before {piece}"
             numbers = [int(n) for n in re.findall("[0-9]+", piece)]
             if any(n > 255 for n in numbers) or numbers != sorted(numbers):
                 return f"the repetition {piece} is out of range"
-        if kind == "class" and re.search(r"(.)-(.)", piece):
+            sizes[-1] += last * max(0, *numbers, 0)
+        elif kind == "open":
+            sizes.append(0)
+        elif kind == "close":
+            if len(sizes) == 1:
+                return "a parenthesis closes that was not open"
+            last = sizes.pop()
+            sizes[-1] += last
+        elif kind == "or":
+            if len(sizes) == 1:
+                return "alternatives outside of a group escape the anchors: write ^(a|b)$"
+        else:
             for low, high in re.findall(r"([A-Za-z0-9])-([A-Za-z0-9])", piece):
                 if low > high:
                     return f"the range {low}-{high} is backwards"
-        depth += (kind == "open") - (kind == "close")
-        if depth < 0:
-            return "a parenthesis closes that was not open"
-        if kind == "or" and depth == 0:
-            return "alternatives outside of a group escape the anchors: write ^(a|b)$"
-        if kind in ("close", "or") and body[:position].endswith(("(", "(?:", "|")):
+            last = 1
+            sizes[-1] += 1
+        if kind in ("close", "or") and previous in ("open", "or"):
             return "an empty alternative"
-        repeatable = kind in ("literal", "class", "close")
+        if len(sizes) > MAX_PATTERN_DEPTH:
+            return f"groups are nested more than {MAX_PATTERN_DEPTH} levels deep"
+        if sum(sizes) > MAX_PATTERN_SIZE:
+            return f"with all repetitions it is longer than {MAX_PATTERN_SIZE} characters"
+        previous = str(kind)
         position = match.end()
-    if depth:
+    if len(sizes) > 1:
         return "a parenthesis stays open"
     try:
         re.compile(pattern)

@@ -19,7 +19,13 @@ from codered_spec.sources.spec.conventions import (
 from codered_spec.sources.spec.decisions import Merged, apply_decisions, prune, show
 from codered_spec.sources.spec.dump import NotExpressibleError, dump_schema
 from codered_spec.sources.spec.shape import check_shape
-from codered_spec.sources.spec.yaml_text import Node, comment_places, read_yaml, write_yaml
+from codered_spec.sources.spec.yaml_text import (
+    EDITOR_LINE,
+    Node,
+    comment_places,
+    read_yaml,
+    write_yaml,
+)
 
 __all__ = [
     "NotExpressibleError",
@@ -34,7 +40,7 @@ __all__ = [
     "show",
 ]
 
-HEADER = "# yaml-language-server: $schema=codered_spec/sources/spec/schema.json\n"
+HEADER = f"{EDITOR_LINE} $schema=codered_spec/sources/spec/schema.json\n"
 """First line of a canonical spec file: editors find the shape by it."""
 
 TOP_KEYS = (

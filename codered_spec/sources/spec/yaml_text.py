@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import yaml
 
@@ -23,6 +23,8 @@ Data: TypeAlias = "Scalar | list[Data] | dict[str, Data]"
 
 MAX_DEPTH: Final = 32
 MAX_BYTES: Final = 32 * 1024 * 1024
+EDITOR_LINE: Final = "# yaml-language-server:"
+"""Start of the one comment that a file may have, in its first line."""
 
 
 @dataclass(slots=True)
@@ -48,7 +50,14 @@ class Node:
 
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+")
-_IMPLICIT: Final = yaml.SafeLoader.yaml_implicit_resolvers
+_AMBIGUOUS: Final = (
+    # text to PyYAML and YAML 1.1, numbers to YAML 1.2 and thereby to editors
+    ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    ("int", r"^0o[0-7]+$", "0"),
+    # text to PyYAML, booleans to YAML 1.1
+    ("bool", r"^[yYnN]$", "yYnN"),
+)
+"""What readers of YAML disagree about, beyond what PyYAML itself takes for something else."""
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -58,10 +67,11 @@ def _plain(text: str) -> tuple[Scalar | None, str | None]:
     if text in ("true", "false"):
         return text == "true", None
     if _INTEGER.fullmatch(text):
-        return (int(text), None) if len(text) <= 40 else (None, "a number of over 40 digits")
+        return (int(text), None) if len(text) <= 80 else (None, "a number of over 80 digits")
     if _DECIMAL.fullmatch(text):
         return (Decimal(text), None) if len(text) <= 80 else (None, "a number of over 80 digits")
-    for tag, pattern in _IMPLICIT.get(text[:1], []) + _IMPLICIT.get(None, []):
+    implicit = _Dumper.yaml_implicit_resolvers
+    for tag, pattern in implicit.get(text[:1], []) + implicit.get(None, []):
         if tag != _STRING_TAG and pattern.match(text):
             return None, tag.rpartition(":")[2]
     return text, None
@@ -229,9 +239,12 @@ class _Dumper(yaml.SafeDumper):
 
 
 _WIDTH: Final = 96
+_OTHER_BREAK: Final = re.compile("[\r\x85\u2028\u2029]")
 
 
 def _represent_str(dumper: _Dumper, value: str) -> yaml.Node:
+    if _OTHER_BREAK.search(value):  # in other styles a reader makes it a space or a line feed
+        return dumper.represent_scalar(_STRING_TAG, value, style='"')
     foldable = len(value) > 72 and not re.search(r"\s\s|[^\S ]|^\s|\s$", value)
     return dumper.represent_scalar(_STRING_TAG, value, style=">" if foldable else None)
 
@@ -245,6 +258,8 @@ def _represent_decimal(dumper: _Dumper, value: Decimal) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:float", format(value, "f"))
 
 
+for _kind, _pattern, _first in _AMBIGUOUS:
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(_pattern), list(_first))
 _Dumper.add_representer(str, _represent_str)
 _Dumper.add_representer(list, _represent_list)
 _Dumper.add_representer(Decimal, _represent_decimal)
@@ -260,7 +275,7 @@ def write_yaml(data: MappingABC[str, Data], header: str = "") -> str:
         if isinstance(value, dict) and value:
             entries = [textwrap.indent(_dump({name: item}), "  ") for name, item in value.items()]
             spaced = any(isinstance(item, dict) for item in value.values())
-            head = _dump({key: {}}).replace(" {}", "")
+            head = _dump({key: {}}).removesuffix(" {}\n") + "\n"
             blocks.append("\n" + head + ("\n" if spaced else "").join(entries))
         else:
             blocks.append(_dump({key: value}))
@@ -272,33 +287,35 @@ def _dump(data: dict[str, Data]) -> str:
 
 
 def comment_places(text: str, path: str) -> tuple[Place, ...]:
-    """Where the text has comments, other than lines at its very beginning."""
-    spans: list[tuple[int, int]] = []
+    """Where the text has comments, other than the line for editors at its very beginning.
+
+    The text is YAML that :func:`read_yaml` accepts.
+    """
     if "#" not in text:
         return ()
-    loader: Any = yaml.SafeLoader(text)
+    spans: list[tuple[int, int]] = []
+    loader = _LOADER(text)
     try:
         while (event := loader.get_event()) is not None:
             if isinstance(event, yaml.ScalarEvent) and event.start_mark and event.end_mark:
-                spans.append((event.start_mark.index, event.end_mark.index))
+                start = event.start_mark.index
+                if event.style in ("|", ">"):  # a comment may follow the sign
+                    start = text.find("\n", start)
+                spans.append((start, event.end_mark.index))
     finally:
         loader.dispose()
-    header = 0
-    for line in text.splitlines(keepends=True):
-        if not line.startswith("#"):
-            break
-        header += len(line)
-    spans.sort()
+    first = text.find("\n") if text.startswith(EDITOR_LINE) else -1
     places: list[Place] = []
-    position = 0
+    position = line = line_start = 0
     for match in re.finditer(r"(?:^|(?<=\s))#", text, re.MULTILINE):
         start = match.start()
         while position < len(spans) and spans[position][1] <= start:
             position += 1
         inside = position < len(spans) and spans[position][0] <= start
-        if start >= header and not inside:
-            line_start = text.rfind("\n", 0, start) + 1
-            number = text.count("\n", 0, start) + 1
-            if not places or places[-1].line != number:
-                places.append(Place(path, number, start - line_start + 1))
+        if start <= first or inside:
+            continue
+        line += text.count("\n", line_start, start)
+        line_start = text.rfind("\n", 0, start) + 1
+        if not places or places[-1].line != line + 1:
+            places.append(Place(path, line + 1, start - line_start + 1))
     return tuple(places)

@@ -1,4 +1,4 @@
--- Functions of the schema, without those of an extension.
+-- Functions of the schema, without those of an extension or of a range type.
 select
     p.proname::text as name,
     pg_catalog.pg_get_function_arguments(p.oid) as arguments,
@@ -25,5 +25,6 @@ where p.pronamespace = %(schema)s::oid
     and p.prokind = 'f'
     and not exists (
         select from pg_catalog.pg_depend d
-        where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
+        where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = p.oid
+            and d.deptype in ('e', 'i')
     )
