@@ -259,6 +259,7 @@ def _explain(options: argparse.Namespace, effects: "list[dict[str, object]]") ->
             decision = effect["decision"]
             _say(f"\n{decision}\n  because: {effect['because']}")
         stated = "" if effect["stated"] == "nothing" else f" (stated: {effect['stated']})"
+        stated = " (as stated)" if effect["stated"] == effect["decided"] else stated
         _say(f"  {effect['subject']}: {effect['fact']} {effect['decided']}{stated}")
     return OK
 
@@ -498,8 +499,11 @@ def _db(options: argparse.Namespace) -> int:
     if options.action == "psql":
         import subprocess
 
-        command = server.psql_command(server.dsn(), options.arguments)
-        return subprocess.run(command, check=False).returncode
+        # by variables, so that psql's own -d and -U still count
+        psql = server.psql_command("")[0]
+        command = [psql, *options.arguments]
+        environment = {**os.environ, **server.environment()}
+        return subprocess.run(command, env=environment, check=False).returncode
     if options.json:
         _say_json({"url": server.dsn()})
     else:

@@ -118,6 +118,11 @@ class EmbeddedServer:
         query = urlencode({"host": place, "port": PORT}, quote_via=quote, safe="/")
         return f"postgresql://{quote(role, safe='')}@/{quote(database, safe='')}?{query}"
 
+    def environment(self, role: str = "postgres", database: str = "postgres") -> dict[str, str]:
+        """Variables by which libpq programs find the server; their own options still win."""
+        host = self._postmaster.socket_directory() or str(self._runtime())
+        return {"PGHOST": host, "PGPORT": str(PORT), "PGUSER": role, "PGDATABASE": database}
+
     @staticmethod
     def psql_command(dsn: str, args: Sequence[str] = ()) -> list[str]:
         """The command line of the wheel's psql for ``dsn``. Raises P006 if there is no wheel."""

@@ -4,6 +4,7 @@
 
 set local lock_timeout = '10s';
 set local statement_timeout = '5min';
+set local client_min_messages = warning;
 
 create schema if not exists extensions;
 create extension if not exists vector with schema extensions;

@@ -223,9 +223,7 @@ def _of_column(schema: Schema, table: Table, column: Column) -> Iterator[Damage]
     type_ = sql_type(column.type, schema.extension_schema("vector"))
     if not isinstance(column.type, Vector):
         # nothing else is of this form: a call of a function that the model does not know
-        yield _damage(
-            "default changed", f"{alter} set default coalesce(null::{type_})", address
-        )
+        yield _damage("default changed", f"{alter} set default coalesce(null::{type_})", address)
     if not dependents:
         yield _damage("type changed", f"{alter} drop default, alter {own} type point using null",
                       address)  # fmt: skip
@@ -334,9 +332,7 @@ def _of_check(
     yield _damage("check weaker", f"{weak} (({expression}) or 1 > 2)", address)
     yield _damage("check accepts null", f"{weak} (({expression}) is not false)", address)
     if isinstance(rule, OneOf | SubsetOf):
-        yield _damage(
-            "value added", again(replace(rule, values=(*rule.values, "x'y\\"))), address
-        )
+        yield _damage("value added", again(replace(rule, values=(*rule.values, "x'y\\"))), address)
         if len(rule.values) > 1:
             yield _damage("value removed", again(replace(rule, values=rule.values[1:])), address)
             yield _damage("values turned", again(replace(rule, values=rule.values[::-1])), address)
@@ -416,7 +412,10 @@ def _of_trigger(schema: Schema, table: Table, trigger: Trigger) -> Iterator[Dama
         ("trigger events", f"{again} {events} or delete on {name} {row} {call}()"),
         ("trigger columns", f"{again} update of {column} on {name} {row} {call}()"),
         ("trigger arguments", f"{again} {events} on {name} {row} {call}('a')"),
-        ("trigger timing", f"create or replace trigger {own} after {events} on {name} {row} {call}()"),
+        (
+            "trigger timing",
+            f"create or replace trigger {own} after {events} on {name} {row} {call}()",
+        ),
         ("trigger level", f"{again} {events} on {name} for each statement {call}()"),
     ):
         yield _damage(kind, sql, address)

@@ -114,9 +114,7 @@ TASKS: Final = Table(
             Action.SET_NULL,
             ("parent_id",),
         ),
-        ForeignKey(
-            "tasks_project_id_fkey", ("project_id",), "projects", ("id",), Action.RESTRICT
-        ),
+        ForeignKey("tasks_project_id_fkey", ("project_id",), "projects", ("id",), Action.RESTRICT),
     ),
     checks=(
         Check("tasks_attempts_range", Range("attempts", Decimal(0), Decimal(10))),
@@ -137,9 +135,7 @@ TASKS: Final = Table(
             (IndexKey("project_id"), IndexKey("started_at", descending=True)),
             predicate=IsNotNull("started_at"),
         ),
-        Index(
-            "idx_tasks_zone_attempts", (IndexKey("zone"), IndexKey("attempts")), unique=True
-        ),
+        Index("idx_tasks_zone_attempts", (IndexKey("zone"), IndexKey("attempts")), unique=True),
     ),
     comment="a unit of work",
 )

@@ -131,8 +131,18 @@ def _unique_name(draw: DrawFn, taken: set[str]) -> str:
 _SCALARS: Final[SearchStrategy[Scalar]] = st.one_of(
     st.sampled_from(
         [
-            Uuid(), Text(), Boolean(), SmallInt(), Integer(), BigInt(), Numeric(), Real(),
-            DoublePrecision(), Date(), Timestamptz(), Jsonb(),
+            Uuid(),
+            Text(),
+            Boolean(),
+            SmallInt(),
+            Integer(),
+            BigInt(),
+            Numeric(),
+            Real(),
+            DoublePrecision(),
+            Date(),
+            Timestamptz(),
+            Jsonb(),
         ]
     ),  # fmt: skip
     st.integers(1, 10_485_760).map(Varchar),
@@ -427,9 +437,7 @@ def _tables(draw: DrawFn, names: _Names, vectors: bool) -> Table:
     own = [Column(draw(_unique_name(taken)), draw(st.sampled_from([Uuid(), BigInt(), Text()])))]
     own += [draw(columns(taken, vectors)) for _ in range(draw(st.integers(0, 5)))]
     required = [c for c in own if not c.nullable and _comparable(c.type)]
-    key = PrimaryKey(
-        names.key(draw, name), tuple(c.name for c in draw(_some(required)))
-    )
+    key = PrimaryKey(names.key(draw, name), tuple(c.name for c in draw(_some(required))))
     comparable = [c for c in own if _comparable(c.type)]
     uniques: dict[tuple[tuple[str, ...], bool], Unique] = {}
     for _ in range(draw(st.integers(0, 2))):
@@ -439,7 +447,11 @@ def _tables(draw: DrawFn, names: _Names, vectors: bool) -> Table:
         if (chosen, distinct) not in uniques and chosen != key.columns:
             uniques[chosen, distinct] = Unique(names.key(draw, name), chosen, distinct)
     return Table(
-        name, tuple(own), primary_key=key, uniques=tuple(uniques.values()), comment=draw(_comments())
+        name,
+        tuple(own),
+        primary_key=key,
+        uniques=tuple(uniques.values()),
+        comment=draw(_comments()),
     )
 
 
@@ -551,9 +563,7 @@ def schemas(draw: DrawFn, vectors: bool = True) -> Schema:
             column = draw(st.sampled_from(instants)) if instants else None
             functions.append(draw(_functions(function_names, column)))
             triggers: set[str] = set()
-            table = replace(
-                table, triggers=(draw(_trigger(table, functions[-1], triggers)),)
-            )
+            table = replace(table, triggers=(draw(_trigger(table, functions[-1], triggers)),))
         tables[position] = table
     found = Schema(
         name=draw(identifiers().filter(_free_schema_name)),

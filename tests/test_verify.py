@@ -190,8 +190,8 @@ def test_introspection_names_what_a_spec_cannot_contain(live: Connection) -> Non
 
 def test_introspection_leaves_out_what_depends_on_it(live: Connection) -> None:
     live.execute(
-        b"alter table codered.tasks add place point, add both int, "
-        b"add constraint odd unique (both) include (place)"
+        b"alter table codered.tasks add place point, add extra int, "
+        b"add constraint odd unique (extra) include (place)"
     )
     schema, _ = introspect(live, WANTED.name)
     tasks = schema.table("tasks")

@@ -54,18 +54,31 @@ def emit_sql(schema: Schema) -> str:
     tables, late = creation_order(schema)
     vector_schema = schema.extension_schema("vector")
     for table in tables:
-        postponed = {fk.name for owner, fk in late if owner == table.name}
+        own = _keys_to_own_indexes(table)
+        postponed = {fk.name for owner, fk in late if owner == table.name} | {fk.name for fk in own}
         blocks.append(_create_table(schema, table, postponed, vector_schema))
         blocks.extend(_index(schema, table, index, vector_schema) for index in table.indexes)
+        blocks.extend(_add_foreign_key(schema, table.name, fk) for fk in own)
         blocks.extend(_trigger(schema, table, trigger) for trigger in table.triggers)
         comments = "\n".join(_comments(schema, table))
         if comments:
             blocks.append(comments)
-    for owner, key in late:
-        blocks.append(
-            f"alter table {identifier(schema.name, owner)}\n  add {_foreign_key(schema, key)};"
-        )
+    blocks.extend(_add_foreign_key(schema, owner, key) for owner, key in late)
     return "\n\n".join(blocks) + "\n"
+
+
+def _keys_to_own_indexes(table: Table) -> tuple[ForeignKey, ...]:
+    """Foreign keys to the table itself that rest on a unique index, which comes after the table."""
+    constrained = [sorted(key.columns) for key in table.keys]
+    return tuple(
+        fk
+        for fk in table.foreign_keys
+        if fk.table == table.name and sorted(fk.referenced) not in constrained
+    )
+
+
+def _add_foreign_key(schema: Schema, table: str, key: ForeignKey) -> str:
+    return f"alter table {identifier(schema.name, table)}\n  add {_foreign_key(schema, key)};"
 
 
 def _refuse_unhandled(schema: Schema) -> None:
@@ -108,7 +121,11 @@ def _header(schema: Schema) -> str:
 
 
 def _settings() -> str:
-    return "set local lock_timeout = '10s';\nset local statement_timeout = '5min';"
+    return (
+        "set local lock_timeout = '10s';\n"
+        "set local statement_timeout = '5min';\n"
+        "set local client_min_messages = warning;"
+    )
 
 
 def _prologue(schema: Schema) -> Iterator[str]:
@@ -118,7 +135,8 @@ def _prologue(schema: Schema) -> Iterator[str]:
             f"create extension if not exists {identifier(extension.name)}"
             f" with schema {identifier(extension.schema)};"
         )
-    block = f"create schema {identifier(schema.name)};"
+    exists = schema.name in ("public", *(e.schema for e in schema.extensions))
+    block = f"create schema {'if not exists ' * exists}{identifier(schema.name)};"
     if schema.comment:
         block += f"\ncomment on schema {identifier(schema.name)} is {literal(schema.comment)};"
     yield block

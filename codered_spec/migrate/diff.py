@@ -13,7 +13,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal, TypeAlias, cast
 
 from codered_spec.errors import Diagnostic
-from codered_spec.migrate.describe import OpaqueConstraint, SchemaObject, Scope, object_text, value_text
+from codered_spec.migrate.describe import (
+    OpaqueConstraint,
+    SchemaObject,
+    Scope,
+    object_text,
+    value_text,
+)
 from codered_spec.migrate.lowering import lowered
 from codered_spec.model.schema import (
     Column,
@@ -129,15 +135,23 @@ def _objects(
     for name, found in missing.items():
         hint = f"renamed to {renamed[name]}?" if name in renamed else None
         yield Difference(
-            "missing", _address(prefix, name, found), _word(field, found),
-            object_text(found, w), None, hint,
+            "missing",
+            _address(prefix, name, found),
+            _word(field, found),
+            object_text(found, w),
+            None,
+            hint,
         )
     for name, found in unexpected.items():
         if not isinstance(found, Extension):
             hint = f"renamed from {back[name]}?" if name in back else None
             yield Difference(
-                "unexpected", _address(prefix, name, found), _word(field, found),
-                None, object_text(found, h), hint,
+                "unexpected",
+                _address(prefix, name, found),
+                _word(field, found),
+                None,
+                object_text(found, h),
+                hint,
             )
     for name, a in wanted.items():
         if name not in live:

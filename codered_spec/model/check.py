@@ -16,7 +16,9 @@ from codered_spec.model.schema import (
     Action,
     Check,
     Column,
+    Event,
     ForeignKey,
+    Function,
     Index,
     IsTrue,
     MaxBytes,
@@ -25,10 +27,13 @@ from codered_spec.model.schema import (
     OpaquePredicate,
     OpaqueRule,
     PrimaryKey,
+    RowChanged,
     Schema,
     SetUpdatedAt,
     SubsetOf,
     Table,
+    Timing,
+    Trigger,
     Unique,
     rule_columns,
 )
@@ -66,10 +71,17 @@ def _check_schema(schema: Schema) -> Iterator[Diagnostic]:
     for extension in schema.extensions:
         yield from _check_name(extension.name, "extension", extension.name)
         yield from _check_name(extension.schema, "schema of the extension", extension.name)
+        if extension.schema.startswith("pg_"):
+            yield Diagnostic(
+                "M005",
+                f"the schema name {extension.schema} is reserved by Postgres",
+                "choose another schema for the extension, such as extensions",
+                subject=extension.name,
+            )
     if schema.extension_schema("vector") is None:
         for table in schema.tables:
             for column in table.columns:
-                if isinstance(column.type, Vector):
+                if "vector" in base_name(column.type):
                     yield Diagnostic(
                         "M023",
                         f"{table.name}.{column.name} is a vector, but no extension is declared",
@@ -159,6 +171,7 @@ def _check_table(table: Table, tables: dict[str, Table], schema: Schema) -> Iter
     yield from _duplicates([c.name for c in table.columns], "column", table.name)
     constraints = table.constraints
     yield from _duplicates([c.name for c in constraints], "constraint", table.name)
+    yield from _check_not_null_names(table)
     yield from _duplicates([t.name for t in table.triggers], "trigger", table.name)
     if not columns or table.primary_key is None:
         yield Diagnostic(
@@ -199,6 +212,20 @@ def _check_table(table: Table, tables: dict[str, Table], schema: Schema) -> Iter
     yield from _check_bounds(table, columns)
     yield from _check_fk_indexes(table)
     yield from _check_triggers(table, schema, columns)
+
+
+def _check_not_null_names(table: Table) -> Iterator[Diagnostic]:
+    """Since Postgres 18 NOT NULL is a constraint, named before keys but after checks."""
+    implied = {f"{table.name}_{c.name}_not_null" for c in table.columns if not c.nullable}
+    for key in (*table.keys, *table.foreign_keys):
+        if key.name in implied:
+            address = f"{table.name}.{key.name}"
+            yield Diagnostic(
+                "M004",
+                f"Postgres 18 gives the name of {address} to a NOT NULL constraint",
+                "choose another name",
+                subject=address,
+            )
 
 
 def _own_columns(constraint: PrimaryKey | Unique | ForeignKey | Check) -> tuple[str, ...]:
@@ -411,28 +438,53 @@ def _check_triggers(
         address = f"{table.name}.{trigger.name}"
         yield from _check_name(trigger.name, "trigger", address)
         function = functions.get(trigger.function)
-        problem = None
         if function is None:
-            problem = f"calls the function {trigger.function}, which does not exist"
-        elif isinstance(function.body, SetUpdatedAt):
-            column = columns.get(function.body.column)
-            if column is None or not isinstance(column.type, Timestamptz):
-                problem = f"sets {function.body.column}, which is no timestamptz column"
-            elif not trigger.each_row or trigger.timing.value != "before":
-                problem = "must fire before each row to change it"
-            elif {e.value for e in trigger.events} - {"insert", "update"}:
-                problem = "can change a row on insert and update only"
-            elif trigger.when is not None and {e.value for e in trigger.events} != {"update"}:
-                problem = "can compare old and new rows on update only"
-        unknown = [name for name in trigger.columns if name not in columns]
-        if unknown:
-            problem = f"watches {unknown[0]}, which does not exist"
-        elif trigger.columns and "update" not in {e.value for e in trigger.events}:
-            problem = "watches columns without the event update"
+            problem: str | None = f"calls the function {trigger.function}, which does not exist"
+        else:
+            problem = _function_problem(trigger, function, columns)
+        problem = problem or _trigger_problem(trigger, columns)
         if problem:
             yield Diagnostic(
                 "M020", f"the trigger {address} {problem}", "correct it", subject=address
             )
+
+
+def _function_problem(
+    trigger: Trigger, function: Function, columns: dict[str, Column]
+) -> str | None:
+    if function.returns != "trigger" or function.arguments:
+        return f"calls the function {function.name}, which is no trigger function"
+    if not isinstance(function.body, SetUpdatedAt):
+        return None
+    column = columns.get(function.body.column)
+    if column is None or not isinstance(column.type, Timestamptz):
+        return f"sets {function.body.column}, which is no timestamptz column"
+    if not trigger.each_row or trigger.timing is not Timing.BEFORE:
+        return "must fire before each row to change it"
+    if set(trigger.events) - {Event.INSERT, Event.UPDATE}:
+        return "can change a row on insert and update only"
+    return None
+
+
+def _trigger_problem(trigger: Trigger, columns: dict[str, Column]) -> str | None:
+    if not trigger.events or len(set(trigger.events)) != len(trigger.events):
+        return "must name each event once, and at least one"
+    if trigger.timing is Timing.INSTEAD_OF:
+        return "fires instead of an event, which is for views"
+    if Event.TRUNCATE in trigger.events and trigger.each_row:
+        return "cannot fire for each row of a truncated table"
+    if isinstance(trigger.when, RowChanged) and (
+        not trigger.each_row or trigger.events != (Event.UPDATE,)
+    ):
+        return "can compare old and new rows for each row on update only"
+    unknown = [name for name in trigger.columns if name not in columns]
+    if unknown:
+        return f"watches {unknown[0]}, which does not exist"
+    if len(set(trigger.columns)) != len(trigger.columns):
+        return "watches a column twice"
+    if trigger.columns and Event.UPDATE not in trigger.events:
+        return "watches columns without the event update"
+    return None
 
 
 def _check_value_sets(schema: Schema, tables: dict[str, Table]) -> Iterator[Diagnostic]:

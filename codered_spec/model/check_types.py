@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final, assert_never
 
@@ -46,6 +47,7 @@ from codered_spec.model.types import (
 from codered_spec.model.values import bound_problem, literal_problem, pattern_problem, storable
 
 MAX_INDEXED_DIMENSIONS: Final = 2000
+MAX_INDEX_COLUMNS: Final = 32
 
 
 def check_column(table: Table, column: Column) -> Iterator[Diagnostic]:
@@ -220,6 +222,7 @@ _OPCLASSES: Final[dict[tuple[Method, type], tuple[str, ...]]] = {
     ),
     (Method.IVFFLAT, Vector): ("vector_cosine_ops", "vector_l2_ops", "vector_ip_ops"),
 }
+_PARAMETER: Final = re.compile("[1-9][0-9]{0,9}")
 _PARAMETERS: Final[dict[Method, dict[str, tuple[int, int]]]] = {
     Method.BTREE: {"fillfactor": (10, 100)},
     Method.HASH: {"fillfactor": (10, 100)},
@@ -239,6 +242,13 @@ def check_index_types(
     index: Index | None = None,
 ) -> Iterator[Diagnostic]:
     """Whether the method can index the columns, which exist."""
+    if len(columns) > MAX_INDEX_COLUMNS:
+        yield Diagnostic(
+            "M009",
+            f"{address} has {len(columns)} columns, {MAX_INDEX_COLUMNS} are possible",
+            "leave out those that the others determine",
+            subject=address,
+        )
     for name in columns:
         column = table.column(name)
         assert column is not None
@@ -304,8 +314,6 @@ def _index_problem(table: Table, index: Index) -> str | None:
         return "nulls_distinct is for unique indexes"
     if method in (Method.HASH, Method.HNSW, Method.IVFFLAT) and len(index.keys) > 1:
         return f"{method.value} takes one column"
-    if len(index.keys) > 32:
-        return "an index takes at most 32 columns"
     for key in index.keys:
         column = table.column(key.column)
         assert column is not None
@@ -321,6 +329,14 @@ def _index_problem(table: Table, index: Index) -> str | None:
         if limits is None:
             known = ", ".join(_PARAMETERS[method])
             return f"unknown parameter {name}; {method.value} has {known}"
-        if not value.isdecimal() or not limits[0] <= int(value) <= limits[1]:
+        # a leading 0 would make it octal
+        if not _PARAMETER.fullmatch(value) or not limits[0] <= int(value) <= limits[1]:
             return f"{name} must be a whole number from {limits[0]} to {limits[1]}"
+    given = dict(index.parameters)
+    if len(given) != len(index.parameters):
+        return "a parameter is given twice"
+    if method is Method.HNSW:
+        m, construction = int(given.get("m", 16)), int(given.get("ef_construction", 64))
+        if construction < 2 * m:
+            return f"ef_construction, {construction}, must be at least twice m, {m}"
     return None

@@ -126,7 +126,7 @@ def bound_problem(type_: PgType, bound: Decimal) -> str | None:
 # ---- format patterns --------------------------------------------------------------------------
 
 MAX_PATTERN_DEPTH: Final = 20
-MAX_PATTERN_SIZE: Final = 10_000
+MAX_PATTERN_SIZE: Final = 600
 """Postgres refuses larger patterns as too complex, and only when a row comes."""
 _PATTERN_PIECE: Final = re.compile(
     r"""
@@ -164,7 +164,7 @@ def pattern_problem(pattern: str) -> str | None:
             numbers = [int(n) for n in re.findall("[0-9]+", piece)]
             if any(n > 255 for n in numbers) or numbers != sorted(numbers):
                 return f"the repetition {piece} is out of range"
-            sizes[-1] += last * max(0, *numbers, 0)
+            sizes[-1] += last * max(0, max(numbers, default=1) - 1)
         elif kind == "open":
             sizes.append(0)
         elif kind == "close":

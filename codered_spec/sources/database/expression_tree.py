@@ -20,9 +20,10 @@ class UnrecognisedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A possibly qualified name; the last part may be ``*``."""
+    """A possibly qualified name; ``star`` is a ``.*`` after it, not a column of that name."""
 
     parts: tuple[str, ...]
+    star: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +262,7 @@ class _Parser:
         while self._take("."):
             if self._peek().text == "*":
                 self._at += 1
-                return Name((*parts, "*"))
+                return Name(tuple(parts), star=True)
             parts.append(self._part(self._next()))
         if self._take("("):
             return Call(tuple(parts), self._list(")"))

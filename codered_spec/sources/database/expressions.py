@@ -130,7 +130,7 @@ def read_predicate(text: str, around: Surroundings) -> Predicate:
 def read_when(definition: str) -> RowChanged | OpaqueCondition:
     """The condition in the definition of a trigger that has a WHEN clause."""
     text = _when_clause(definition)
-    changed = Binary("is distinct from", Name(("old", "*")), Name(("new", "*")))
+    changed = Binary("is distinct from", Name(("old",), True), Name(("new",), True))
     return RowChanged() if _parse(text) == changed else OpaqueCondition(text)
 
 
@@ -204,7 +204,7 @@ def _rule(node: Node, around: Surroundings) -> Rule:
 
 
 def _column(node: Node) -> str:
-    if isinstance(node, Name) and len(node.parts) == 1 and node.parts != ("*",):
+    if isinstance(node, Name) and len(node.parts) == 1 and not node.star:
         return node.parts[0]
     raise UnrecognisedError("not a column")
 

@@ -127,6 +127,8 @@ class _Applier:
         before = facts.get(fact, False if fact == "nullable" else None)
         owner = self.owner.get(path)
         if before == value and type(before) is type(value):
+            if owner is None:  # stated as decided; on record all the same
+                self._effect(name, decision, f"{table}.{column}", fact, before, value)
             return
         if fact == "nullable" and value and facts.get("primary_key"):
             self._contradiction(name, table, column, fact, "primary key", value, source)
