@@ -12,6 +12,19 @@ import sys
 NAME = "check.json"
 """File name in the state folder of the project."""
 
+OUTPUTS = ("text_out", "text_err", "json_out", "json_err")
+"""Keys of what a check prints: for people or as JSON, to stdout or stderr."""
+
+
+class Verdict:
+    """The exit code of a check and all that it may print, by the keys in ``OUTPUTS``."""
+
+    __slots__ = ("code", "text")
+
+    def __init__(self, code: int, text: "dict[str, str]") -> None:
+        self.code = code
+        self.text = text
+
 
 def _digest(path: str) -> "str | None":
     try:
@@ -44,7 +57,7 @@ def _program() -> str:
     return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()
 
 
-def recall(spec_path: str, state: str) -> "dict[str, object] | None":
+def recall(spec_path: str, state: str) -> "Verdict | None":
     """The stored verdict for the spec, if nothing that it depends on has changed."""
     try:
         with open(os.path.join(state, NAME), encoding="utf-8") as file:  # noqa: PTH118, PTH123
@@ -55,9 +68,11 @@ def recall(spec_path: str, state: str) -> "dict[str, object] | None":
             and all(_listing(path) == names for path, names in stored["folders"].items())
             and stored["program"] == _program()
         )
-        return dict(stored["verdict"]) if same else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        verdict = Verdict(stored["code"], {key: stored["text"][key] for key in OUTPUTS})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    usable = type(verdict.code) is int and all(type(t) is str for t in verdict.text.values())
+    return verdict if same and usable else None
 
 
 def remember(
@@ -65,7 +80,7 @@ def remember(
     state: str,
     files: "tuple[str, ...]",
     folders: "tuple[str, ...]",
-    verdict: "dict[str, object]",
+    verdict: Verdict,
 ) -> None:
     """Stores a verdict. A cache that cannot be written is no reason to fail."""
     from codered_spec.errors import InputError
@@ -76,7 +91,8 @@ def remember(
         "program": _program(),
         "files": {path: _digest(path) for path in files},
         "folders": {path: _listing(path) for path in folders},
-        "verdict": verdict,
+        "code": verdict.code,
+        "text": verdict.text,
     }
     try:
         write_text(os.path.join(state, NAME), json.dumps(content))  # noqa: PTH118

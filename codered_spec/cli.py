@@ -91,6 +91,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: "list[str] | None" = None) -> int:
     """Runs one command and returns its exit code."""
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, sys.stderr.fileno())
+        return OK
+    return code
+
+
+def _run(argv: "list[str] | None") -> int:
     parser = _parser()
     try:
         options = parser.parse_args(argv)
@@ -122,8 +134,7 @@ def _guarded(options: argparse.Namespace) -> int:
         _report(options, error.diagnostics)
         return int(error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        raise
     except KeyboardInterrupt:
         interrupted = Diagnostic("C005", "interrupted", "run it again: nothing is half-written")
         _report(options, (interrupted,))
@@ -212,16 +223,15 @@ def _recall(options: argparse.Namespace) -> "int | None":
     if verdict is None:
         return None
     key = "json" if options.json else "text"
-    sys.stderr.write(str(verdict[f"{key}_err"]))
-    sys.stdout.write(str(verdict[f"{key}_out"]))
-    code = verdict["code"]
-    return code if isinstance(code, int) else None
+    sys.stderr.write(verdict.text[f"{key}_err"])
+    sys.stdout.write(verdict.text[f"{key}_out"])
+    return verdict.code
 
 
 def _check(options: argparse.Namespace) -> int:
     import json
 
-    from codered_spec.check_cache import remember
+    from codered_spec.check_cache import Verdict, remember
     from codered_spec.compiler import MIGRATIONS, check_project, explain, load, root_of
 
     if options.explain:
@@ -238,13 +248,17 @@ def _check(options: argparse.Namespace) -> int:
         _state(options),
         inputs,
         (str(root_of(options.spec) / MIGRATIONS),),
-        {
-            "code": code,
-            "text_out": text,
-            "text_err": "".join(f"{d}\n" for d in found),
-            "json_out": data + "\n",
-            "json_err": "".join(json.dumps(_as_data(d), ensure_ascii=False) + "\n" for d in found),
-        },
+        Verdict(
+            code,
+            {
+                "text_out": text,
+                "text_err": "".join(f"{d}\n" for d in found),
+                "json_out": data + "\n",
+                "json_err": "".join(
+                    json.dumps(_as_data(d), ensure_ascii=False) + "\n" for d in found
+                ),
+            },
+        ),
     )
     return code
 
@@ -353,7 +367,11 @@ def _sql(options: argparse.Namespace) -> int:
     from codered_spec.compiler import load
     from codered_spec.emit.ddl import emit_sql
 
-    sys.stdout.write(emit_sql(load(options.spec).schema))
+    text = emit_sql(load(options.spec).schema)
+    if options.json:
+        _say_json({"sql": text})
+    else:
+        sys.stdout.write(text)
     return OK
 
 

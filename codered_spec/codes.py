@@ -42,7 +42,6 @@ CODES: Final[dict[str, str]] = {
     "S012": "a decision matches nothing",
     "S013": "a decision contradicts what the document states",
     "S014": "two decisions contradict each other",
-    "S015": "a decision changes nothing",
     # model
     "M001": "unknown table or column",
     "M002": "a foreign key joins different types or numbers of columns",
@@ -77,7 +76,6 @@ CODES: Final[dict[str, str]] = {
     "P002": "the server is not a supported Postgres",
     "P003": "the database refused a statement",
     "P004": "the database is read-only",
-    "P005": "pgvector is not available or lives in another schema",
     "P006": "the embedded server is not installed",
     "P007": "the embedded server did not start or stop",
     "P008": "the connection string is malformed",
@@ -92,8 +90,6 @@ CODES: Final[dict[str, str]] = {
     "R007": "the history table is not usable",
     "R008": "a migration file contains transaction control",
     "R009": "two migration files have the same version",
-    "R010": "a migration is pending",
-    "R011": "there is no migration file",
     # verification
     "V001": "the schema does not exist in the database",
     "V002": "missing in the database",

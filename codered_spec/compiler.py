@@ -94,7 +94,7 @@ def sync(document: str | None, spec_path: str, *, drop_stale: bool = False) -> S
                 )
             )
         document = str(root / data["document"])
-    new: Record = {**data, **_stated(document)}
+    new = _restated(data, document)
     new.setdefault("document", os.path.relpath(document, root))
     dropped: tuple[str, ...] = ()
     if drop_stale:
@@ -109,9 +109,10 @@ def sync(document: str | None, spec_path: str, *, drop_stale: bool = False) -> S
     return Sync(text, text != old_text, tuple(changes), dropped, unclear)
 
 
-def _stated(document: str) -> Record:
-    """The document-owned parts of a spec: ``schema``, ``title`` and ``tables``."""
-    return dump_schema(read_document(read_text(document), document).schema)
+def _restated(data: Record, document: str) -> Record:
+    """The data with the document-owned parts (``schema``, ``title``, ``tables``) as stated."""
+    stated = dump_schema(read_document(read_text(document), document).schema)
+    return {**{key: value for key, value in data.items() if key != "title"}, **stated}
 
 
 def _changes(old: Record, new: Record) -> list[str]:
@@ -160,7 +161,7 @@ def _entry_changes(table: str, word: str, old: Record, new: Record) -> Iterator[
         if name not in old:
             yield f"{address}: new {word}: {show(new[name])}"
         elif name not in new:
-            yield f"{address}: no longer a {word}"
+            yield f"{address}: no longer {'an' if word == 'index' else 'a'} {word}"
         elif old[name] != new[name]:
             before, after = old[name], new[name]
             for fact in (*after, *(f for f in before if f not in after)):
@@ -186,7 +187,10 @@ def generate(spec: Spec) -> tuple[File, ...]:
 
 
 def _has_migrations(folder: Path) -> bool:
-    return folder.is_dir() and bool(read_directory(folder))
+    """Whether there is a file that may be a migration; if it is a good one, others find out."""
+    return folder.is_dir() and any(
+        path.suffix.lower() == ".sql" and not path.name.startswith(".") for path in folder.iterdir()
+    )
 
 
 def stale_files(spec: Spec) -> tuple[Diagnostic, ...]:
@@ -317,7 +321,7 @@ def document_findings(spec: Spec, document: str) -> tuple[Diagnostic, ...]:
         Diagnostic(
             "G002", f"the document says otherwise: {change}", "run `codered-spec sync`", place
         )
-        for change in _changes(spec.data, {**spec.data, **_stated(document)})
+        for change in _changes(spec.data, _restated(spec.data, document))
     )
 
 

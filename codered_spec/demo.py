@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,13 +34,13 @@ def demo(
 ) -> int:
     """Runs the demo in a database that is made anew each time; returns the exit code."""
     started = time.monotonic()
+    copy, document = _copy(spec_path)
     progress("1/5  starting the embedded Postgres")
     server.start()
     progress("2/5  reading the document into a copy of the spec")
-    copy = _copy(spec_path)
-    result = sync(None, str(copy))
-    write_text(str(copy), result.text)
-    spec = load(str(copy))
+    result = sync(document, copy)
+    write_text(copy, result.text)
+    spec = load(copy)
     progress("3/5  applying the migrations to a fresh database")
     _fresh_database(server)
     migrations = read_directory(root_of(spec_path) / MIGRATIONS)
@@ -64,20 +63,17 @@ def demo(
     return 0
 
 
-def _copy(spec_path: str) -> Path:
-    """The spec and its document, copied so that the demo changes nothing of the project."""
+def _copy(spec_path: str) -> tuple[str, str]:
+    """A copy of the spec, so that the demo changes nothing of the project, and its document."""
     spec = load(spec_path)
     if "document" not in spec.data:
         raise InputError(
             Diagnostic("C001", f"{spec_path} names no document", "run the demo on a spec with one")
         )
-    folder = root_of(spec_path) / ".codered" / "demo"
-    copied = folder / Path(spec_path).name
-    document = folder / spec.data["document"]
-    document.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(spec_path, copied)
-    shutil.copyfile(root_of(spec_path) / spec.data["document"], document)
-    return copied
+    root = root_of(spec_path)
+    copied = str(root / ".codered" / "demo" / Path(spec_path).name)
+    write_text(copied, spec.text)
+    return copied, str(root / spec.data["document"])
 
 
 def _fresh_database(server: EmbeddedServer) -> None:

@@ -74,6 +74,7 @@ _TOKEN: Final = re.compile(
     | (?P<string>[eE]'(?:[^'\\]++|\\.|''|'[ \t\f\v]*[\n\r][ \t\n\r\f\v]*')*+'
                | (?:[bBxXnN]|[uU]&)?'(?:[^']++|'')*+')
     | (?P<quoted>(?:[uU]&)?"(?:[^"]++|"")*+")
+    | (?P<endless>[eE]?['"])
     | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
     | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
     | (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
@@ -127,7 +128,7 @@ def tokenize(text: str) -> list[Token]:
             if close < 0:
                 raise UnterminatedError("dollar quote", position)
             kind, end = "string", close + len(match.group())
-        elif kind == "other" and match.group() in "'\"":
+        elif kind == "endless":
             raise UnterminatedError("quote", position)
         tokens.append(Token(kind, text[position:end], position))
         position = end

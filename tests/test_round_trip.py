@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from model_strategies import schemas
 
 from codered_spec.connection import Connection
 from codered_spec.emit.ddl import emit_sql
@@ -18,7 +19,6 @@ from codered_spec.model.check import check, errors
 from codered_spec.model.normalize import fingerprint
 from codered_spec.model.schema import Schema
 from codered_spec.sources.database import read_catalog
-from tests.model_strategies import schemas
 
 EXAMPLES = int(os.environ.get("ROUND_TRIP_EXAMPLES", "200"))
 """Raise it for a deep run: ``ROUND_TRIP_EXAMPLES=20000 pytest tests/test_round_trip.py``."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from damage import Damage, damages
+from model_examples import wanted_schema
 
 from codered_spec.connection import Connection, connect
 from codered_spec.emit.ddl import emit_sql
-from codered_spec.errors import DatabaseError
+from codered_spec.errors import FindingsError
 from codered_spec.migrate.diff import diff
 from codered_spec.migrate.verify import introspect, verify
 from codered_spec.model.normalize import physical
@@ -21,8 +23,6 @@ from codered_spec.model.types import Integer
 from codered_spec.postgres import SUPERUSER, EmbeddedServer
 from codered_spec.sources.database import read_catalog, read_database
 from codered_spec.sql import identifier
-from tests.damage import Damage, damages
-from tests.model_examples import wanted_schema
 
 WANTED = wanted_schema()
 DAMAGES = tuple(damages(WANTED))
@@ -33,8 +33,10 @@ ROUND_TRIPS = 11
 def sound(server: EmbeddedServer, template: str) -> Iterator[Connection]:
     """A superuser's connection to a database that is exactly what is wanted."""
     name = identifier(f"test_{uuid.uuid4().hex}")
-    with connect(server.dsn()) as connection:
-        connection.execute(f"create database {name} template {identifier(template)}".encode())
+    # only a superuser may end the session of one that is about to close
+    with connect(server.dsn(SUPERUSER)) as connection:
+        create = f"create database {name} owner postgres template {identifier(template)}"
+        connection.execute(create.encode())
         with connect(server.dsn(database=name)) as owner, owner.transaction():
             owner.execute(emit_sql(WANTED).encode())
         with connect(server.dsn(SUPERUSER, name)) as superuser:
@@ -113,14 +115,14 @@ def test_a_missing_extension_is_named(live: Connection) -> None:
 
 
 def test_a_missing_schema_is_an_error(live: Connection) -> None:
-    with pytest.raises(DatabaseError) as caught:
+    with pytest.raises(FindingsError) as caught:
         verify(live, replace(WANTED, name="absent"))
     assert caught.value.diagnostics[0].code == "V001"
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "codered\n", "x" * 100, "'; drop schema codered; --"])
 def test_a_strange_schema_name_is_an_error(live: Connection, name: str) -> None:
-    with pytest.raises(DatabaseError):
+    with pytest.raises(FindingsError):
         read_database(live, name)
 
 
@@ -130,7 +132,7 @@ def test_the_transaction_is_ended(live: Connection) -> None:
 
 
 def test_the_transaction_is_ended_after_an_error(live: Connection) -> None:
-    with pytest.raises(DatabaseError):
+    with pytest.raises(FindingsError):
         read_database(live, "absent")
     assert live.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 

@@ -38,7 +38,7 @@ def refusal(text: str) -> tuple[str, int, int]:
 # ---- what plain scalars mean ------------------------------------------------------------------
 
 AMBIGUOUS = (
-    "no No NO on On ON off Off OFF yes Yes YES True TRUE False FALSE y Y n N ~ null Null NULL"
+    "no No NO on On ON off Off OFF yes Yes YES True TRUE False FALSE ~ null Null NULL"
     " 2026-01-01 2026-01-01T10:00:00Z 1:30 190:20:30 1:30.5 1_000 -1_0 0x1F 0b101 0o17 017 08 +12"
     " .inf -.inf .Inf +.INF .nan .NaN 1. .5 +.5 1e3 1E3 1e+3 1.5e3 1.5e+3 -2e-3 .5e1 1_0.5 ="
 ).split()
@@ -59,7 +59,7 @@ def test_the_writer_puts_it_in_quotes(word: str) -> None:
     assert read_yaml(write_yaml({"key": word}), "x").value == {"key": word}
 
 
-@pytest.mark.parametrize("word", ["no", "on", "y", "~", "1", "2026-01-01", "1e3", "true", "0.5"])
+@pytest.mark.parametrize("word", ["no", "on", "~", "1", "2026-01-01", "1e3", "true", "0.5"])
 def test_a_key_that_is_not_text_is_refused_unquoted(word: str) -> None:
     assert refusal(f"a: 1\n{word}: 2\n") == ("S003", 2, 1)
 
@@ -100,6 +100,8 @@ def test_complaints_stop_after_fifty() -> None:
         ("1.2.3", "1.2.3"),
         ("4o", "4o"),
         ("1e", "1e"),
+        ("y", "y"),
+        ("N", "N"),
         ("no way", "no way"),
         ("nope", "nope"),
         ("^[a-z]$", "^[a-z]$"),
@@ -252,16 +254,15 @@ def test_the_deepest_allowed_nesting_is_read() -> None:
 
 
 def test_five_megabytes_are_read_in_linear_time() -> None:
-    line = "key{}: {{a: 'text of some length, which is not short', b: [1, 2, 3]}}\n"
-    text = "".join(line.format(i) for i in range(5_000_000 // len(line)))
-    small = text[: text.index("key5000:")]
+    lines = [f"key{i}: {{a: 'text {'of some length ' * 15}', b: [1]}}\n" for i in range(20_000)]
+    assert sum(map(len, lines)) > 5_000_000
     started = time.monotonic()
-    read_yaml(small, "x")
+    read_yaml("".join(lines[:2000]), "x")
     middle = time.monotonic()
-    value = read_yaml(text, "x").value
+    value = read_yaml("".join(lines), "x").value
     assert isinstance(value, dict)
-    assert len(value) > 70_000
-    assert time.monotonic() - middle < 60 * (middle - started)
+    assert len(value) == 20_000
+    assert time.monotonic() - middle < 40 * (middle - started)
 
 
 def test_a_long_line_of_five_megabytes_is_read() -> None:
@@ -272,23 +273,28 @@ def test_a_file_over_the_limit_is_refused_unread() -> None:
     assert refusal("x" * (32 * 1024 * 1024 + 1)) == ("S001", 1, 1)
 
 
-@given(cut=st.integers(0, 200))
-def test_a_truncated_file_is_read_or_refused(cut: int) -> None:
-    text = "# x\na: {b: 'c d', \"e\": [1, 2.5]}\nf: >-\n  long\n  text\ng: |\n  lines\n"[:cut]
+def well_refused(text: str) -> bool:
+    """Whether the text is refused; a refusal has only codes of the family and places."""
     try:
         read_yaml(text, "x")
     except InputError as error:
-        assert all(d.code.startswith("S0") and d.place for d in error.diagnostics)
+        found = error.diagnostics
+    else:
+        return False
+    assert all(d.code.startswith("S0") and d.place for d in found)
+    return True
+
+
+@given(cut=st.integers(0, 200))
+def test_a_truncated_file_is_read_or_refused(cut: int) -> None:
+    text = "# x\na: {b: 'c d', \"e\": [1, 2.5]}\nf: >-\n  long\n  text\ng: |\n  lines\n"[:cut]
+    well_refused(text)
 
 
 @settings(max_examples=300)
 @given(text=st.text(max_size=30) | st.text("ab:-?[]{},#&*!|>'\"%@` \t\n\r~0.", max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        read_yaml(text, "x")
-    except InputError as error:
-        assert all(d.code.startswith("S0") and d.place for d in error.diagnostics)
-    else:
+    if not well_refused(text):
         comment_places(text, "x")
 
 
@@ -371,7 +377,7 @@ NASTY = (
 )  # fmt: skip
 STRINGS = (
     st.sampled_from(NASTY)
-    | st.text(st.characters(exclude_categories=("Cs",)))
+    | st.text(st.characters(codec="utf-8"))
     | st.lists(st.sampled_from([*NASTY, "word", "and", "longer"]), max_size=30).map(" ".join)
 )
 SCALARS = (
@@ -383,14 +389,13 @@ SCALARS = (
 
 
 def _containers(children: st.SearchStrategy[Data]) -> st.SearchStrategy[Data]:
-    return st.one_of(
-        st.lists(children, max_size=4), st.dictionaries(STRINGS, children, max_size=4)
-    )
+    return st.one_of(st.lists(children, max_size=4), st.dictionaries(STRINGS, children, max_size=4))
 
 
 DATA: st.SearchStrategy[Data] = st.recursive(SCALARS, _containers, max_leaves=12)
 WHOLE = st.dictionaries(STRINGS, DATA, min_size=1, max_size=5)
-many = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(many, max_examples=50)
 
 
 def identical(left: object, right: object) -> bool:
@@ -422,13 +427,13 @@ def test_writing_what_was_read_gives_the_same_bytes(data: dict[str, Data]) -> No
     assert write_yaml(value) == text
 
 
-@many
+@some
 @given(data=WHOLE)
 def test_what_is_written_has_no_comment(data: dict[str, Data]) -> None:
     assert comments(write_yaml(data)) == []
 
 
-@many
+@some
 @given(data=WHOLE)
 def test_what_is_written_is_utf8_of_printable_characters(data: dict[str, Data]) -> None:
     text = write_yaml(data)

@@ -39,6 +39,11 @@ _FIXES: Final = {
     "55P03": "run it again when the table is less busy, or begin the file with "
     "SET LOCAL lock_timeout = '60s'",
     "57014": "run it again, or begin the file with SET LOCAL statement_timeout = '15min'",
+    "0A000": "if an extension is not available, install it on the server (pgvector is one package)",
+    "42704": "if extensions.vector is unknown, pgvector lives in another schema: "
+    "alter extension vector set schema extensions",
+    "42P06": "the schema is there, but not by these migrations: compare it with "
+    "`codered-spec verify`, or use another database",
     "42501": "connect as the role that owns the objects (postgres on Supabase), or grant it",
 }
 

@@ -14,7 +14,7 @@ from codered_spec.sources.database import read_database
 def verify(connection: Connection, want: Schema) -> tuple[Difference, ...]:
     """Every difference between the live schema and the wanted one; empty where they are equal.
 
-    Raises :class:`~codered_spec.errors.DatabaseError`: V001 if the schema does not exist.
+    Raises :class:`~codered_spec.errors.FindingsError`: V001 if the schema does not exist.
     """
     return diff(want, read_database(connection, want.name))
 
@@ -23,6 +23,6 @@ def introspect(connection: Connection, schema_name: str) -> tuple[Schema, tuple[
     """The live schema as far as a spec can contain it, and a V005 for everything else.
 
     Extensions that no column needs are left out without a diagnostic. Raises
-    :class:`~codered_spec.errors.DatabaseError`: V001 if the schema does not exist.
+    :class:`~codered_spec.errors.FindingsError`: V001 if the schema does not exist.
     """
     return expressible(raised(read_database(connection, schema_name)))

@@ -37,7 +37,7 @@ from codered_spec.model.schema import (
     Unique,
     rule_columns,
 )
-from codered_spec.model.types import Array, Boolean, Text, Timestamptz, Varchar, Vector, base_name
+from codered_spec.model.types import Array, Boolean, Text, Timestamptz, Varchar, base_name
 from codered_spec.model.values import storable
 from codered_spec.sql import MAX_IDENTIFIER_BYTES
 
@@ -81,7 +81,7 @@ def _check_schema(schema: Schema) -> Iterator[Diagnostic]:
     if schema.extension_schema("vector") is None:
         for table in schema.tables:
             for column in table.columns:
-                if "vector" in base_name(column.type):
+                if base_name(column.type) in ("vector", "vector[]"):
                     yield Diagnostic(
                         "M023",
                         f"{table.name}.{column.name} is a vector, but no extension is declared",
@@ -180,6 +180,18 @@ def _check_table(table: Table, tables: dict[str, Table], schema: Schema) -> Iter
             "mark a column `(PK)` in the document, or `primary_key: true` in the spec",
             subject=table.name,
         )
+    alike: dict[tuple[tuple[str, ...], bool], str] = {}
+    for key in table.keys:
+        kind = key.columns, isinstance(key, PrimaryKey) or key.nulls_distinct
+        if kind in alike:
+            yield Diagnostic(
+                "M004",
+                f"{table.name}.{key.name} has the columns of {alike[kind]}:"
+                " Postgres keeps one of the two",
+                "remove one of them",
+                subject=f"{table.name}.{key.name}",
+            )
+        alike.setdefault(kind, key.name)
     for column in table.columns:
         address = f"{table.name}.{column.name}"
         yield from _check_name(column.name, "column", address)
@@ -210,7 +222,7 @@ def _check_table(table: Table, tables: dict[str, Table], schema: Schema) -> Iter
     for index in table.indexes:
         yield from _check_index(table, index, columns)
     yield from _check_bounds(table, columns)
-    yield from _check_fk_indexes(table)
+    yield from _check_fk_indexes(table, columns)
     yield from _check_triggers(table, schema, columns)
 
 
@@ -307,6 +319,13 @@ def _check_foreign_key(
         left, right = table.column(own), target.column(referenced)
         assert left is not None
         assert right is not None
+        if isinstance(left.type, Array):
+            yield Diagnostic(
+                "M002",
+                f"{table.name}.{own} is {left.type}: an array cannot be a foreign key",
+                "use a table of its own for the links",
+                subject=address,
+            )
         if base_name(left.type) != base_name(right.type):
             yield Diagnostic(
                 "M002",
@@ -415,11 +434,13 @@ def _check_bounds(table: Table, columns: dict[str, Column]) -> Iterator[Diagnost
             )
 
 
-def _check_fk_indexes(table: Table) -> Iterator[Diagnostic]:
+def _check_fk_indexes(table: Table, columns: dict[str, Column]) -> Iterator[Diagnostic]:
     leading = [tuple(k.column for k in i.keys) for i in table.indexes if i.predicate is None]
     leading += [key.columns for key in table.keys]
     for key in table.foreign_keys:
-        if not any(columns[:1] == key.columns[:1] for columns in leading):
+        if not set(key.columns[:1]) & columns.keys():
+            continue  # its own complaint
+        if not any(names[:1] == key.columns[:1] for names in leading):
             yield Diagnostic(
                 "M018",
                 f"no index of {table.name} leads with {key.columns[0]}, the column of {key.name}:"

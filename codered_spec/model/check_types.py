@@ -253,7 +253,7 @@ def check_index_types(
         column = table.column(name)
         assert column is not None
         if method in (Method.HNSW, Method.IVFFLAT):
-            yield from _check_vector_index(column, address)
+            yield from _check_vector_index(method, column, address)
         elif not _indexable(method, column.type):
             yield Diagnostic(
                 "M009",
@@ -287,7 +287,7 @@ def _indexable(method: Method, type_: PgType) -> bool:
     assert_never(method)
 
 
-def _check_vector_index(column: Column, address: str) -> Iterator[Diagnostic]:
+def _check_vector_index(method: Method, column: Column, address: str) -> Iterator[Diagnostic]:
     type_ = column.type
     problem = None
     if not isinstance(type_, Vector):
@@ -296,6 +296,8 @@ def _check_vector_index(column: Column, address: str) -> Iterator[Diagnostic]:
         problem = f"{column.name} has no fixed dimension"
     elif type_.dimensions > MAX_INDEXED_DIMENSIONS:
         problem = f"{column.name} has {type_.dimensions} dimensions"
+    elif method is Method.IVFFLAT and type_.dimensions < 2:
+        problem = f"{column.name} has one dimension, and ivfflat needs two"
     if problem:
         yield Diagnostic(
             "M007",

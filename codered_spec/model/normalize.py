@@ -81,7 +81,9 @@ def _decimal(value: Decimal | None) -> Decimal | None:
     """One spelling per number: 0, 0.0 and 0E+2 are the same bound."""
     if value is None:
         return None
-    return Decimal(0) if value == 0 else Decimal(format(value.normalize(), "f"))
+    text = format(value, "f")  # not normalize(), which rounds to 28 digits
+    whole = text.rstrip("0").rstrip(".") if "." in text else text
+    return Decimal(0) if value == 0 else Decimal(whole)
 
 
 def _index(index: Index) -> Index:

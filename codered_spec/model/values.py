@@ -46,7 +46,8 @@ def storable(text: str) -> bool:
 def literal_problem(type_: PgType, text: str) -> str | None:
     """Why ``text`` is not a canonical constant of the type, or None when it is.
 
-    Canonical means: Postgres prints the very same characters for it.
+    Canonical means: Postgres prints the very same characters for it; for numeric and the floats,
+    whose digits depend on the scale, it keeps the very same number.
     """
     match type_:
         case SmallInt() | Integer() | BigInt():

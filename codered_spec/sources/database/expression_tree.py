@@ -7,6 +7,7 @@ raises :class:`UnrecognisedError`, never anything else.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -127,6 +128,7 @@ _SIMPLE_ESCAPES: Final = {
 _ESCAPE: Final = re.compile(r"\\(.)|''|[^\\]", re.DOTALL)
 
 
+@functools.lru_cache(maxsize=4096)  # schemas repeat themselves, and are read again and again
 def parse_expression(text: str) -> Node:
     """The tree of a deparsed expression. Raises only :class:`UnrecognisedError`."""
     try:

@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from codered_spec.connection import Connection, database_error
-from codered_spec.errors import DatabaseError, Diagnostic
+from codered_spec.errors import Diagnostic, FindingsError
 from codered_spec.model.schema import Schema
 from codered_spec.sources.database.assemble import Row, assemble
 
@@ -56,7 +56,7 @@ def read_database(connection: Connection, schema_name: str) -> Schema:
     """The live schema of that name, from one consistent snapshot.
 
     Takes eleven round trips, however large the schema is, in a transaction of its own that is
-    always ended; the connection must not be in one. Raises :class:`DatabaseError`: V001 if there is
+    always ended; the connection must not be in one. Raises :class:`FindingsError`: V001 if there is
     no such schema, else what :func:`database_error` says.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
@@ -108,7 +108,7 @@ def _diagnosed() -> Iterator[None]:
 def _read(connection: Connection, schema_name: str) -> Schema:
     found = [] if "\0" in schema_name else _query(connection, "schema", {"schema": schema_name})
     if not found:
-        raise DatabaseError(
+        raise FindingsError(
             Diagnostic(
                 "V001",
                 f"the database has no schema {schema_name!r}",

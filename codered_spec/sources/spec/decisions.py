@@ -65,6 +65,7 @@ class _Applier:
         self.root = root
         self.tables: dict[str, Record] = merged.data.setdefault("tables", {})
         self.owner: dict[Path, tuple[str, bool]] = {}  # fact -> decision, exact selector
+        self.stated: dict[Path, Any] = {}  # fact -> what the document says, where decided otherwise
 
     def _refuse(self, code: str, message: str, fix: str, path: Path) -> None:
         self.merged.diagnostics.append(Diagnostic(code, message, fix, self.root.at(path)))
@@ -82,7 +83,7 @@ class _Applier:
 
     def columns(self, name: str, decision: Record, *, exact: bool) -> None:
         for selector, facts in decision.get("columns", {}).items():
-            if exact is any(sign in selector for sign in "*?["):
+            if exact is _has_wildcards(selector):
                 continue
             source: Path = ("decisions", name, "columns", selector)
             found = False
@@ -97,7 +98,7 @@ class _Applier:
     def _select(self, selector: str) -> Iterator[tuple[str, str]]:
         pattern, _, type_name = selector.partition(" ")
         table_pattern, _, column_pattern = pattern.partition(".")
-        if not any(sign in pattern for sign in "*?["):
+        if not _has_wildcards(pattern):
             names = [table_pattern] if table_pattern in self.tables else []
         else:
             names = [t for t in self.tables if fnmatchcase(t, table_pattern)]
@@ -123,13 +124,14 @@ class _Applier:
     ) -> None:
         facts = self.tables[table]["columns"][column]
         path: Path = ("tables", table, "columns", column, fact)
-        exact = not any(sign in str(source[-1]) for sign in "*?[")
+        exact = not _has_wildcards(str(source[-1]))
         before = facts.get(fact, False if fact == "nullable" else None)
         owner = self.owner.get(path)
         if before == value and type(before) is type(value):
             if owner is None:  # stated as decided; on record all the same
                 self._effect(name, decision, f"{table}.{column}", fact, before, value)
             return
+        before = self.stated.get(path, before)
         if fact == "nullable" and value and facts.get("primary_key"):
             self._contradiction(name, table, column, fact, "primary key", value, source)
             return
@@ -142,7 +144,8 @@ class _Applier:
                     (*source, fact),
                 )
                 return
-        elif fact == "note" and before is not None:
+            self._forget(owner[0], f"{table}.{column}", fact)
+        if fact == "note" and before is not None:
             value = f"{before}; {value}"
         elif not self._may_change(fact, before, value, facts):
             self._contradiction(name, table, column, fact, before, value, source)
@@ -150,6 +153,7 @@ class _Applier:
         if fact in ("one_of", "subset_of") and "known" in facts:
             del facts["known"]  # a closed list narrows the open one
         facts[fact] = value
+        self.stated[path] = before
         self.tables[table]["columns"][column] = {k: facts[k] for k in COLUMN_KEYS if k in facts}
         self.owner[path] = (name, exact)
         self.merged.origins[path] = (*source, fact)
@@ -180,6 +184,14 @@ class _Applier:
             "change the document first, then sync",
             (*source, fact),
         )
+
+    def _forget(self, decision: str, address: str, fact: str) -> None:
+        """Takes back the effect of a decision on a fact that a more exact one decides."""
+        self.merged.effects = [
+            e
+            for e in self.merged.effects
+            if (e.decision, e.address, e.fact) != (decision, address, fact)
+        ]
 
     def _effect(
         self, name: str, decision: Record, address: str, fact: str, before: Any, after: Any
@@ -240,10 +252,23 @@ class _Applier:
         facts = {k: v for k, v in entry.items() if k != "table"}
         existing = self.tables[table].setdefault(kind, {})
         stated = existing.get(key)
+        target: Path = ("tables", table, kind, key)
+        owner = self.owner.get(target)
         if stated is None:
             existing[key] = facts
-            self.merged.origins[("tables", table, kind, key)] = source
+            self.owner[target] = (name, True)
+            self.merged.origins[target] = source
             self._effect(name, decision, f"{table}.{key}", kind, None, facts)
+            return
+        if stated == facts:
+            return
+        if owner is not None:
+            self._refuse(
+                "S014",
+                f"the decisions {owner[0]} and {name} differ on {key} of {table}",
+                "keep one of them",
+                source,
+            )
             return
         if kind != "indexes" or stated.get("columns") != facts.get("columns", stated["columns"]):
             self._refuse(
@@ -253,11 +278,12 @@ class _Applier:
                 source,
             )
             return
+        self.owner[target] = (name, True)
         for fact, value in facts.items():
             if stated.get(fact) != value:
                 self._effect(name, decision, f"{table}.{key}", fact, stated.get(fact), value)
                 stated[fact] = value
-                self.merged.origins[("tables", table, kind, key, fact)] = (*source, fact)
+                self.merged.origins[(*target, fact)] = (*source, fact)
 
     def finish(self) -> None:
         """Drops sections that stayed empty."""
@@ -265,6 +291,10 @@ class _Applier:
             for kind in _NAMED:
                 if kind in table and not table[kind]:
                     del table[kind]
+
+
+def _has_wildcards(selector: str) -> bool:
+    return any(sign in selector.partition(" ")[0] for sign in "*?[")
 
 
 def show(value: Any) -> str:

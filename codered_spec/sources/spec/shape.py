@@ -127,11 +127,12 @@ def _check_mapping(
     node: Node, value: dict[str, Any], rule: dict[str, Any], what: str
 ) -> Iterator[Diagnostic]:
     known: dict[str, Any] = rule.get("properties", {})
-    for key in rule.get("required", ()):
-        if key not in value:
-            yield Diagnostic("S008", f"{what} lacks the key {key}", f"add `{key}:`", node.place)
-    if len(value) < rule.get("minProperties", 0):
-        yield Diagnostic("S009", f"{what} is empty", "add an entry or remove it", node.place)
+    missing = [key for key in rule.get("required", ()) if key not in value]
+    for key in missing:
+        yield Diagnostic("S008", f"{what} lacks the key {key}", f"add `{key}:`", node.place)
+    if len(value) < rule.get("minProperties", 0) and not missing:
+        short = f"has nothing but {', '.join(value)}" if value else "is empty"
+        yield Diagnostic("S009", f"{what} {short}", "add an entry or remove it", node.place)
     if len(value) > rule.get("maxProperties", len(value)):
         limit = rule["maxProperties"]
         yield Diagnostic(

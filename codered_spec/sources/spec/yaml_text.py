@@ -51,13 +51,10 @@ class Node:
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+")
 _AMBIGUOUS: Final = (
-    # text to PyYAML and YAML 1.1, numbers to YAML 1.2 and thereby to editors
     ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
     ("int", r"^0o[0-7]+$", "0"),
-    # text to PyYAML, booleans to YAML 1.1
-    ("bool", r"^[yYnN]$", "yYnN"),
 )
-"""What readers of YAML disagree about, beyond what PyYAML itself takes for something else."""
+"""Text to PyYAML and YAML 1.1, but numbers to YAML 1.2 and thereby to editors."""
 _STRING_TAG: Final = "tag:yaml.org,2002:str"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -1,0 +1,92 @@
+"""Every object of the CodeRed schema is damaged in every way, one damage at a time, and named."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from damage import Damage, damages
+
+from codered_spec import load_spec
+from codered_spec.connection import Connection, connect
+from codered_spec.migrate.diff import diff
+from codered_spec.migrate.directory import read_directory
+from codered_spec.migrate.runner import migrate
+from codered_spec.migrate.verify import verify
+from codered_spec.postgres import SUPERUSER, EmbeddedServer
+from codered_spec.sources.database import read_catalog
+from codered_spec.sql import identifier
+
+ROOT = Path(__file__).resolve().parents[1]
+CODERED = load_spec(ROOT / "schema.yaml")
+DAMAGES = tuple(damages(CODERED))
+
+
+def table_of(damage: Damage) -> str:
+    """The first table that a damage names, or "schema"."""
+    heads = sorted(address.partition(".")[0] for address in damage.addresses)
+    return next((head for head in heads if CODERED.table(head)), "schema")
+
+
+GROUPS: dict[str, list[Damage]] = {}
+for found in DAMAGES:
+    GROUPS.setdefault(table_of(found), []).append(found)
+
+
+@pytest.fixture(scope="module")
+def migrated(server: EmbeddedServer, template: str) -> Iterator[Connection]:
+    """A superuser's connection to a database that the migrations have made."""
+    name = identifier(f"test_{uuid.uuid4().hex}")
+    with connect(server.dsn(SUPERUSER)) as owner:
+        create = f"create database {name} owner postgres template {identifier(template)}"
+        owner.execute(create.encode())
+        with connect(server.dsn(database=name)) as connection:
+            files = read_directory(ROOT / "migrations")
+            migrate(connection, files, report=lambda _line: None)
+        with connect(server.dsn(SUPERUSER, name)) as superuser:
+            yield superuser
+        owner.execute(f"drop database {name} with (force)".encode())
+
+
+def test_the_migrations_make_what_the_spec_says(migrated: Connection) -> None:
+    assert verify(migrated, CODERED) == ()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_damage_is_named_and_nothing_else(migrated: Connection, group: str) -> None:
+    wrong: list[str] = []
+    for damage in GROUPS[group]:
+        with migrated.transaction(force_rollback=True):
+            migrated.execute(damage.sql.encode())
+            named = diff(CODERED, read_catalog(migrated, CODERED.name))
+        if {d.address for d in named} != damage.addresses:
+            wrong.append(f"{damage}: {'; '.join(map(str, named)) or 'nothing named'}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_object_is_damaged() -> None:
+    damaged = frozenset().union(*(damage.addresses for damage in DAMAGES))
+    parts = {
+        f"{table.name}.{part.name}"
+        for table in CODERED.tables
+        for part in (*table.columns, *table.constraints, *table.indexes, *table.triggers)
+    }
+    assert parts | {table.name for table in CODERED.tables} <= damaged
+
+
+def test_every_comment_is_damaged() -> None:
+    commented = {table.name for table in CODERED.tables if table.comment}
+    commented |= {
+        f"{table.name}.{column.name}"
+        for table in CODERED.tables
+        for column in table.columns
+        if column.comment or column.known
+    }
+    damaged = frozenset().union(*(d.addresses for d in DAMAGES if "comment" in d.kind))
+    assert commented <= damaged
+
+
+def test_there_are_at_least_forty_kinds_of_damage() -> None:
+    assert len({damage.kind for damage in DAMAGES}) >= 40
