@@ -5,15 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from benchmarks.measure import cpu_of, processes, wall_of
 from benchmarks.synthetic import synthetic_spec
-from codered_spec.compiler import load, read_directory
+from codered_spec.compiler import load
 from codered_spec.connection import connect
 from codered_spec.emit.ddl import emit_sql
+from codered_spec.migrate.directory import read_directory
 from codered_spec.migrate.runner import migrate
 from codered_spec.migrate.verify import verify
 from codered_spec.model.check import check, errors
@@ -60,10 +62,10 @@ def bench_scale() -> None:
         if errors(check(schema)):
             raise SystemExit("the synthetic spec has errors")
         runs = 3 if tables == 1000 else 5
-        parse = cpu_of(lambda text=text: read_spec(text, "synthetic.yaml"), runs)
-        checked = cpu_of(lambda schema=schema: check(schema), runs)
-        emitted = cpu_of(lambda schema=schema: emit_sql(schema), runs)
-        peer = cpu_of(lambda text=text: yaml.load(text, Loader=yaml.CSafeLoader), runs)
+        parse = cpu_of(partial(read_spec, text, "synthetic.yaml"), runs)
+        checked = cpu_of(partial(check, schema), runs)
+        emitted = cpu_of(partial(emit_sql, schema), runs)
+        peer = cpu_of(partial(yaml.load, text, Loader=yaml.CSafeLoader), runs)
         each = (parse + checked + emitted) / tables * 1000
         first = first or each
         print(

@@ -9,6 +9,9 @@ import json
 import os
 import sys
 
+CLOCK_TICK = 20_000_000
+"""Nanoseconds by which the time of a file may lag behind the clock."""
+
 NAME = "check.json"
 """File name in the state folder of the project."""
 
@@ -57,6 +60,13 @@ def _program() -> str:
     return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()
 
 
+def _written(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return 0
+
+
 def recall(spec_path: str, state: str) -> "Verdict | None":
     """The stored verdict for the spec, if nothing that it depends on has changed."""
     try:
@@ -80,12 +90,19 @@ def remember(
     state: str,
     files: "tuple[str, ...]",
     folders: "tuple[str, ...]",
+    started: int,
     verdict: Verdict,
 ) -> None:
-    """Stores a verdict. A cache that cannot be written is no reason to fail."""
+    """Stores a verdict of a check that started at ``started`` (nanoseconds of the epoch).
+
+    Nothing is stored when an input was written since: what the check read may be another text
+    than what is there now. A cache that cannot be written is no reason to fail.
+    """
     from codered_spec.errors import InputError
     from codered_spec.files import write_text
 
+    if any(_written(path) > started - CLOCK_TICK for path in (*files, *folders)):
+        return
     content = {
         "spec": spec_path,
         "program": _program(),

@@ -230,12 +230,14 @@ def _recall(options: argparse.Namespace) -> "int | None":
 
 def _check(options: argparse.Namespace) -> int:
     import json
+    import time
 
     from codered_spec.check_cache import Verdict, remember
     from codered_spec.compiler import MIGRATIONS, check_project, explain, load, root_of
 
     if options.explain:
         return _explain(options, explain(load(options.spec)))
+    started = time.time_ns()
     found, inputs = check_project(options.spec)
     code = FINDINGS if found else OK
     summary = f"{len(found)} finding{'s'[: len(found) != 1]}" if found else "all well"
@@ -248,6 +250,7 @@ def _check(options: argparse.Namespace) -> int:
         _state(options),
         inputs,
         (str(root_of(options.spec) / MIGRATIONS),),
+        started,
         Verdict(
             code,
             {
@@ -507,6 +510,13 @@ def _introspect(options: argparse.Namespace) -> int:
 
 
 def _db(options: argparse.Namespace) -> int:
+    if options.action != "psql":  # what follows are our own options, not those of psql
+        rest = _Parser(prog=f"codered-spec db {options.action}")
+        _global_options(rest, top=False)
+        try:
+            rest.parse_args(options.arguments, namespace=options)
+        except SystemExit as stop:
+            return int(stop.code or 0)
     server = _server(options)
     if options.action == "stop":
         running = server.running()
@@ -530,9 +540,15 @@ def _db(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from codered_spec.demo import demo
+    from codered_spec.demo import demo, summary
 
-    return demo(options.spec, _server(options), _say, _progress)
+    run = demo(options.spec, _server(options), _progress)
+    if options.json:
+        _say_json(run.to_dict())
+    else:
+        for line in summary(run):
+            _say(line)
+    return FINDINGS if run.differences else OK
 
 
 _COMMANDS = {

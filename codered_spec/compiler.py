@@ -6,6 +6,7 @@ Paths in a spec are relative to the folder of the spec file, which is the root o
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -290,7 +291,7 @@ def check_project(spec_path: str) -> tuple[tuple[Diagnostic, ...], tuple[str, ..
         found += stale_files(spec)
         inputs += [str(root_of(spec_path) / file.path) for file in generate(spec)]
         found += migration_findings(spec)
-    if folder.is_dir():
+    with contextlib.suppress(OSError):  # what cannot be read is a finding already
         inputs += [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
     return tuple(found), tuple(inputs)
 

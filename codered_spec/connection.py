@@ -23,7 +23,11 @@ CONNECT_TIMEOUT: Final = 10
 OLDEST_SERVER: Final = 15
 
 _SECRET: Final = r"(?:password|sslpassword|oauth_client_secret|scram_client_key|scram_server_key)"
-_SECRET_IN_QUERY: Final = re.compile(rf"(?<=[?&])({_SECRET})=[^&]*")
+_QUERY_VALUE: Final = re.compile(r"(?<=[?&])([^=&]*)=[^&]*")
+_HARMLESS: Final = frozenset(
+    "host hostaddr port dbname user sslmode sslnegotiation gssencmode connect_timeout"
+    " options application_name fallback_application_name target_session_attrs client_encoding".split()
+)
 _SECRET_IN_PAIRS: Final = re.compile(
     rf"(?<![^\s])({_SECRET})\s*=\s*(?:'(?:[^'\\]|\\.)*'?|(?:\\.|[^\s\\])*)", re.DOTALL
 )
@@ -88,7 +92,12 @@ def redact(dsn: str) -> str:
     else:
         user, colon, _ = userinfo.partition(":")
         shown = f"{user}:***@" if colon else f"{user}@"
-    return scheme.group() + shown + _SECRET_IN_QUERY.sub(r"\1=***", host)
+    return scheme.group() + shown + _QUERY_VALUE.sub(_masked, host)
+
+
+def _masked(match: re.Match[str]) -> str:
+    """A parameter of a URI, its value hidden unless the name is known to be harmless."""
+    return match.group() if match.group(1) in _HARMLESS else f"{match.group(1)}=***"
 
 
 def database_error(exc: psycopg.Error, what: str) -> DatabaseError:

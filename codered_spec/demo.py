@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +27,41 @@ DATABASE: Final = "codered_demo"
 _ROWS: Final = Path(__file__).with_name("demo_rows.json")
 
 
-def demo(
-    spec_path: str,
-    server: EmbeddedServer,
-    say: Callable[[str], None],
-    progress: Callable[[str], None],
-) -> int:
-    """Runs the demo in a database that is made anew each time; returns the exit code."""
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a run of the demo made, or in what the database differs."""
+
+    schema: Schema
+    changes: tuple[str, ...]
+    """Facts in which the document was ahead of the spec, in words."""
+    applied: tuple[str, ...]
+    """File names of the migrations."""
+    differences: tuple[str, ...]
+    rows: dict[str, int]
+    """Rows by table."""
+    server_version: str
+    dsn: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, object]:
+        """The run as JSON data."""
+        return {
+            "tables": len(self.schema.tables),
+            "changes": self.changes,
+            "applied": self.applied,
+            "differences": self.differences,
+            "rows": self.rows,
+            "server_version": self.server_version,
+            "dsn": self.dsn,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def demo(spec_path: str, server: EmbeddedServer, progress: Callable[[str], None]) -> Demo:
+    """Runs the demo in a database that is made anew each time.
+
+    No row is inserted into a database that differs from the spec.
+    """
     started = time.monotonic()
     copy, document = _copy(spec_path)
     progress("1/5  starting the embedded Postgres")
@@ -40,27 +69,29 @@ def demo(
     progress("2/5  reading the document into a copy of the spec")
     result = sync(document, copy)
     write_text(copy, result.text)
-    spec = load(copy)
+    schema = load(copy).schema
     progress("3/5  applying the migrations to a fresh database")
     _fresh_database(server)
     migrations = read_directory(root_of(spec_path) / MIGRATIONS)
+    rows: dict[str, int] = {}
     with connect(server.dsn(database=DATABASE)) as connection:
         applied = migrate(connection, migrations, report=lambda _line: None)
-        version = connection.info.parameter_status("server_version")
         progress("4/5  comparing the live database with the spec")
-        differences = verify(connection, spec.schema)
-        for difference in differences:
-            say(str(difference))
-        if differences:
-            return 1
-        progress("5/5  inserting one connected row into every table")
-        counts = insert_rows(connection, spec.schema)
-    _summary(spec.schema, result.changes, len(applied), counts, str(version), say)
-    say(f"connect     codered-spec db psql -d {DATABASE}")
-    say(f"            {server.dsn(database=DATABASE)}")
-    say("stop        codered-spec db stop")
-    say(f"took        {time.monotonic() - started:.1f} s")
-    return 0
+        differences = verify(connection, schema)
+        if not differences:
+            progress("5/5  inserting one connected row into every table")
+            rows = insert_rows(connection, schema)
+        version = connection.info.parameter_status("server_version")
+    return Demo(
+        schema,
+        result.changes,
+        tuple(migration.file_name for migration in applied),
+        tuple(map(str, differences)),
+        rows,
+        str(version),
+        server.dsn(database=DATABASE),
+        time.monotonic() - started,
+    )
 
 
 def _copy(spec_path: str) -> tuple[str, str]:
@@ -132,30 +163,35 @@ def _counts(connection: Connection, schema: Schema) -> Iterator[tuple[str, int]]
         yield table.name, row[0] if row else 0
 
 
-def _summary(
-    schema: Schema,
-    changes: tuple[str, ...],
-    migrations: int,
-    counts: dict[str, int],
-    version: str,
-    say: Callable[[str], None],
-) -> None:
-    columns = sum(len(table.columns) for table in schema.tables)
-    checks = sum(len(table.checks) for table in schema.tables)
-    foreign_keys = sum(len(table.foreign_keys) for table in schema.tables)
-    keys = sum(len(table.keys) for table in schema.tables)
-    indexes = sum(len(table.indexes) for table in schema.tables)
-    triggers = sum(len(table.triggers) for table in schema.tables)
-    say("")
-    say(f"document    {len(changes) or 'no'} change{'s'[: len(changes) != 1]} since the last sync")
-    say(f"spec        {len(schema.tables)} tables, {columns} columns in the schema {schema.name}")
-    say(f"migrated    {migrations} file{'s'[: migrations != 1]} into Postgres {version}")
-    say(
-        f"verified    no difference: {keys} keys, {foreign_keys} foreign keys, {checks} checks,"
-        f" {indexes} indexes, {triggers} triggers"
+def summary(run: Demo) -> Iterator[str]:
+    """The lines that a person reads after a run."""
+    tables = run.schema.tables
+    checks, foreign_keys, keys, indexes, triggers = (
+        sum(len(getattr(table, part)) for table in tables)
+        for part in ("checks", "foreign_keys", "keys", "indexes", "triggers")
     )
-    say(f"rows        {sum(counts.values())} in {len(counts)} tables")
-    width = max(map(len, counts))
-    for name, count in counts.items():
-        say(f"            {name:<{width}}  {count}")
-    say("")
+    columns = sum(len(table.columns) for table in tables)
+    yield ""
+    yield f"document    {_count(len(run.changes), 'change')} since the last sync"
+    yield f"spec        {len(tables)} tables, {columns} columns in the schema {run.schema.name}"
+    yield f"migrated    {_count(len(run.applied), 'file')} into Postgres {run.server_version}"
+    if run.differences:
+        yield f"verified    {_count(len(run.differences), 'difference')}"
+        yield from (f"            {difference}" for difference in run.differences)
+    else:
+        yield (
+            f"verified    no difference: {keys} keys, {foreign_keys} foreign keys, {checks} checks,"
+            f" {indexes} indexes, {triggers} triggers"
+        )
+        yield f"rows        {sum(run.rows.values())} in {len(run.rows)} tables"
+        width = max(map(len, run.rows))
+        yield from (f"            {name:<{width}}  {count}" for name, count in run.rows.items())
+    yield ""
+    yield f"connect     codered-spec db psql -d {DATABASE}"
+    yield f"            {run.dsn}"
+    yield "stop        codered-spec db stop"
+    yield f"took        {run.seconds:.1f} s"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'s'[: number != 1]}"

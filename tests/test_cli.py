@@ -400,6 +400,12 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
+def settle(path: Path) -> None:
+    """Makes a file look as if it was written a while ago."""
+    past = time.time_ns() - 60 * 10**9
+    os.utime(path, ns=(past, past))
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("stale", [False, True])
 def test_a_hit_prints_and_returns_the_same(
@@ -407,6 +413,7 @@ def test_a_hit_prints_and_returns_the_same(
 ) -> None:
     if stale:
         edit(Path("docs/schema-supabase.md"), "(default `0`)", "(default `1`)")
+        settle(Path("docs/schema-supabase.md"))
     first = check(capsys, *options)
     assert check(capsys, *options) == first
     assert first[0] == stale
@@ -443,6 +450,24 @@ def test_an_edit_of_any_input_is_noticed(project: Path, capsys: Output, checks: 
         check(capsys)
         assert len(checks) == count + 1, path
         path.write_bytes(kept)
+        settle(path)
+
+
+def test_what_is_edited_during_a_check_is_not_remembered(
+    project: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = compiler.check_project
+
+    def edited(spec_path: str) -> object:
+        verdict = real(spec_path)
+        edit(project / "docs" / "schema-supabase.md", "(default `0`)", "(default `1`)")
+        return verdict
+
+    monkeypatch.setattr(compiler, "check_project", edited)
+    assert check(capsys)[0] == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    assert check(capsys)[0] == 1
 
 
 def test_a_removed_input_is_noticed(project: Path, capsys: Output, checks: list[str]) -> None:
@@ -977,8 +1002,15 @@ def test_the_demo_runs_end_to_end_twice_and_changes_nothing(embedded: Path, caps
         assert "verified    no difference" in out
         assert "rows        21 in 21 tables" in out
         assert "5/5" in err
+    assert main(["demo", "--json"]) == 0
+    run = json.loads(capsys.readouterr().out)
+    assert (run["tables"], run["differences"], set(run["rows"].values())) == (21, [], {1})
     assert snapshot(embedded) == before
     # the other commands find the server that runs
+    assert main(["db", "url", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() == {"url"}
+    assert main(["db", "url", "--nonsense"]) == 2
+    assert "C001" in capsys.readouterr().err
     assert main(["db", "url"]) == 0
     dsn = capsys.readouterr().out.strip()
     assert main(["verify", "--dsn", dsn.replace("/postgres?", "/codered_demo?")]) == 0

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from model_strategies import identifiers, schemas, texts
 
 from codered_spec.connection import Connection
 from codered_spec.emit.ddl import FINGERPRINT_LINE, column_comment, emit_migration, emit_sql
@@ -46,7 +47,6 @@ from codered_spec.model.schema import (
 from codered_spec.model.types import Text, Timestamptz, Uuid
 from codered_spec.sources.spec import read_spec
 from codered_spec.sql import split_statements, tokenize
-from tests.model_strategies import identifiers, schemas, texts
 
 CASES = Path(__file__).parent / "cases" / "ddl"
 

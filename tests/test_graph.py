@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hypothesis import HealthCheck, given, settings
+from model_strategies import schemas
 
 from codered_spec.model.graph import creation_order, required_cycles
 from codered_spec.model.schema import Column, ForeignKey, Schema, Table
 from codered_spec.model.types import Uuid
-from tests.model_strategies import schemas
 
 few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

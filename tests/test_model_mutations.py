@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, SearchStrategy
+from model_strategies import identifiers, schemas, texts, types
 
 from codered_spec.connection import Connection
 from codered_spec.emit.ddl import emit_sql
@@ -35,7 +36,6 @@ from codered_spec.model.schema import (
     Schema,
 )
 from codered_spec.model.types import Text
-from tests.model_strategies import identifiers, schemas, texts, types
 
 EXAMPLES = int(os.environ.get("MUTATION_EXAMPLES", "100"))
 """Raise it for a deep run: ``MUTATION_EXAMPLES=20000 pytest tests/test_model_mutations.py``."""

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
+from model_strategies import schemas
 
 from codered_spec.model import schema as model
 from codered_spec.model import types
 from codered_spec.model.normalize import fingerprint, normalize, physical
 from codered_spec.model.schema import Check, Column, Range, Schema, Table, ValueSet
-from tests.model_strategies import schemas
 
 few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
+from model_strategies import schemas
 
 import codered_spec
 from codered_spec.compiler import load
@@ -46,7 +47,6 @@ from codered_spec.model.types import NUMBERS, TEMPORAL, Array, Text, Timestamptz
 from codered_spec.sources.spec import canonical_text, dump_schema, read_spec
 from codered_spec.sources.spec.build import Path as DataPath
 from codered_spec.sources.spec.build import build_schema
-from tests.model_strategies import schemas
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "schema.yaml"

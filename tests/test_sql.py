@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from model_strategies import NASTY_NAMES, NASTY_TEXTS
 
 from codered_spec.connection import Connection
 from codered_spec.sql import (
@@ -17,7 +18,6 @@ from codered_spec.sql import (
     split_statements,
     tokenize,
 )
-from tests.model_strategies import NASTY_NAMES, NASTY_TEXTS
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 TEXTS = st.text(CHARACTERS) | st.text("'\\\"$-/*;eE \n", max_size=12) | st.sampled_from(NASTY_TEXTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from model_strategies import types
 
 from codered_spec.connection import Connection
 from codered_spec.emit.expressions import sql_type
@@ -26,7 +27,6 @@ from codered_spec.model.types import (
     base_name,
     parse_type,
 )
-from tests.model_strategies import types
 
 SCALARS = [
     "uuid", "text", "varchar(1)", "varchar(10485760)", "boolean", "smallint", "integer", "bigint",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from model_strategies import texts
 
 from codered_spec.connection import Connection
 from codered_spec.model.types import (
@@ -37,7 +38,6 @@ from codered_spec.model.values import (
     storable,
 )
 from codered_spec.sql import literal
-from tests.model_strategies import texts
 
 on_a_server = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
