@@ -25,8 +25,8 @@ OLDEST_SERVER: Final = 15
 _SECRET: Final = r"(?:password|sslpassword|oauth_client_secret|scram_client_key|scram_server_key)"
 _QUERY_VALUE: Final = re.compile(r"(?<=[?&])([^=&]*)=[^&]*")
 _HARMLESS: Final = frozenset(
-    "host hostaddr port dbname user sslmode sslnegotiation gssencmode connect_timeout"
-    " options application_name fallback_application_name target_session_attrs client_encoding".split()
+    "host hostaddr port dbname user options sslmode sslnegotiation gssencmode connect_timeout"
+    " application_name fallback_application_name target_session_attrs client_encoding".split()
 )
 _SECRET_IN_PAIRS: Final = re.compile(
     rf"(?<![^\s])({_SECRET})\s*=\s*(?:'(?:[^'\\]|\\.)*'?|(?:\\.|[^\s\\])*)", re.DOTALL
