@@ -16,6 +16,7 @@ CODES: Final[dict[str, str]] = {
     "C004": "a file is not UTF-8 text",
     "C005": "interrupted",
     "C006": "an internal error",
+    "C007": "a row cannot be read",
     # document
     "D001": "a line looks like schema but does not parse",
     "D002": "a heading looks like a table but does not parse",

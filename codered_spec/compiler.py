@@ -15,12 +15,16 @@ from typing import Any
 
 from codered_spec.emit.ddl import FINGERPRINT_LINE, emit_migration
 from codered_spec.emit.file import GENERATED, File
+from codered_spec.emit.json_schema import emit_json_schema
 from codered_spec.emit.reference import emit_reference
+from codered_spec.emit.rows import emit_rows
+from codered_spec.emit.validators import emit_validators
 from codered_spec.errors import CoderedError, Diagnostic, FindingsError, InputError, Place
 from codered_spec.files import read_text
 from codered_spec.migrate.directory import Migration, read_directory
 from codered_spec.model.check import check, errors
 from codered_spec.model.normalize import fingerprint
+from codered_spec.model.schema import Schema
 from codered_spec.sources.document import read_document
 from codered_spec.sources.spec import (
     Record,
@@ -33,6 +37,7 @@ from codered_spec.sources.spec import (
     read_spec,
     show,
 )
+from codered_spec.validation import Validator
 
 MIGRATIONS = "migrations"
 """Folder of the migration files, from the root of the project."""
@@ -180,11 +185,24 @@ def generate(spec: Spec) -> tuple[File, ...]:
     been applied somewhere it is history, and the next change gets a file of its own.
     """
     files = emit_reference(spec.schema, spec.effects)
+    if "package" in spec.data:
+        files += emit_validators(spec.schema, spec.data["package"])
+        files += emit_rows(spec.schema, spec.data["package"])
+        files += emit_json_schema(spec.schema)
     folder = root_of(spec.path) / MIGRATIONS
     if "baseline" in spec.data and not _has_migrations(folder):
         baseline = f"{MIGRATIONS}/{spec.data['baseline']}.sql"
         files += emit_migration(spec.schema, baseline)
     return files
+
+
+def validators(schema: Schema) -> dict[str, Validator]:
+    """The validators of a schema by table, made in memory from the generated source."""
+    (file,) = emit_validators(schema, "generated")
+    namespace: dict[str, Any] = {}
+    exec(compile(file.text, file.path, "exec"), namespace)
+    found: dict[str, Validator] = namespace["TABLES"]
+    return found
 
 
 def _has_migrations(folder: Path) -> bool:

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 import codered_spec
-from codered_spec import check_cache, cli, compiler, load_spec
+from codered_spec import arguments, check_cache, compiler, load_spec
 from codered_spec.check_cache import NAME
-from codered_spec.cli import _COMMANDS, main
+from codered_spec.cli import main
 from codered_spec.codes import CODES
+from codered_spec.commands import COMMANDS
 from codered_spec.connection import Connection, connect
 from codered_spec.model.normalize import physical
 from codered_spec.postgres import EmbeddedServer
@@ -113,10 +114,10 @@ def test_no_command_shows_the_help_and_ends_with_2(capsys: Output) -> None:
     assert main([]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert all(command in err for command in _COMMANDS)
+    assert all(command in err for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", sorted(_COMMANDS))
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_help(command: str, capsys: Output) -> None:
     assert main([command, "--help"]) == 0
     assert f"usage: codered-spec {command}" in capsys.readouterr().out
@@ -1043,5 +1044,5 @@ def test_the_demo_needs_a_document(capsys: Output) -> None:
 
 
 def test_every_command_of_the_parser_has_a_function() -> None:
-    choices = next(a for a in cli._parser()._actions if a.dest == "command").choices
-    assert set(choices or ()) == set(_COMMANDS)
+    choices = next(a for a in arguments.parser()._actions if a.dest == "command").choices
+    assert set(choices or ()) == set(COMMANDS)

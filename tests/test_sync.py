@@ -507,7 +507,8 @@ def test_a_contradiction_is_a_findings_error(project: Project) -> None:
 def test_a_comment_in_the_spec_stops_the_sync(project: Project, capsys: Output) -> None:
     project.edit_spec("tables:\n", "# mine\ntables:\n")
     refused(project, 2)
-    assert f"{project.spec}:8:1: error S010" in capsys.readouterr().err
+    line = project.spec.read_text(encoding="utf-8").splitlines().index("# mine") + 1
+    assert f"{project.spec}:{line}:1: error S010" in capsys.readouterr().err
 
 
 def test_a_comment_above_the_spec_stops_the_sync(project: Project, capsys: Output) -> None:

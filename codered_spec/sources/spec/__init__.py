@@ -44,7 +44,7 @@ HEADER = f"{EDITOR_LINE} $schema=codered_spec/sources/spec/schema.json\n"
 """First line of a canonical spec file: editors find the shape by it."""
 
 TOP_KEYS = (
-    "format schema title document baseline extensions functions value_sets tables decisions"
+    "format schema title document baseline package extensions functions value_sets tables decisions"
 ).split()
 """Top-level keys in canonical order."""
 

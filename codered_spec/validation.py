@@ -1,0 +1,692 @@
+"""What the generated validators share: value tests, problems, and the explanation of a refusal.
+
+Only the standard library is imported, because agents import the validators at run time. A value
+passes a test here exactly if Postgres stores it, and stores the same, through each of three
+transports: parameters of psycopg, COPY, and JSON as PostgREST sends it. Where the transports differ
+the tests are stricter than each of them; ``docs/reference/validators.md`` lists these places.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_UP, Context, Decimal
+from math import isfinite
+from uuid import UUID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Any
+
+MAX_TEXT = 2**26
+"""Code points: far below the gigabyte of a field, and what a JSON body can carry."""
+
+MAX_DEPTH = 100
+"""Levels of nesting in a JSON value."""
+
+MAX_ITEMS = 10_000_000
+"""Values in a JSON value, all levels together."""
+
+_FLOAT32_MAX = 3.4028234663852886e38
+_FLOAT32_MIN = 1.1754943508222875e-38  # smaller ones lose digits, and vanish in some transports
+_FIRST = datetime(1, 1, 2, tzinfo=UTC)
+_LAST = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
+_EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
+
+uuid_text: Callable[[str], object] = re.compile(
+    "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+).fullmatch
+_decimal_text = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?", re.ASCII).fullmatch
+_date_text = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII).fullmatch
+_instant_text = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
+    r"(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])",
+    re.ASCII,
+).fullmatch
+
+
+class _Missing:
+    """A column that a row does not name. Not NULL: the default applies."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing()
+
+
+class JsonText(str):
+    """A JSON value as text, for a ``jsonb`` column: psycopg sends it like any string."""
+
+    __slots__ = ()
+
+
+# ---- tests of values, used by the generated expressions ---------------------------------------
+
+
+def unicode_ok(value: str) -> bool:
+    """Whether the text has neither NUL nor a lone surrogate."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
+
+
+def size(value: str) -> int:
+    """Bytes of the text in UTF-8; the caller knows that it can be encoded."""
+    return len(value) if value.isascii() else len(value.encode())
+
+
+def number(value: Any) -> Decimal | None:
+    """The exact number that every transport would store, or None if there is no such number.
+
+    A float counts when fifteen digits say all of it: Postgres reads no more of a float parameter.
+    """
+    kind = type(value)
+    if kind is Decimal:
+        exponent = value.as_tuple().exponent
+        # a letter for NaN and infinities
+        return value if type(exponent) is int and -1000 <= exponent <= 1000 else None
+    if kind is int:
+        return Decimal(value) if -(10**400) < value < 10**400 else None
+    if kind is float:
+        text = repr(value)
+        digits = text.partition("e")[0].replace(".", "").strip("-0")
+        if not isfinite(value) or len(digits) > 15:
+            return None
+        return Decimal(text)
+    if kind is str and _decimal_text(value):
+        return Decimal(value)
+    return None
+
+
+def float_ok(value: Any) -> bool:
+    """A finite number that ``double precision`` stores unchanged."""
+    kind = type(value)
+    return (kind is float and isfinite(value)) or (kind is int and -(2**53) <= value <= 2**53)
+
+
+def real_ok(value: Any) -> bool:
+    """A finite number within the range of ``real``, neither overflowing nor vanishing."""
+    if not float_ok(value):
+        return False
+    magnitude: float = abs(value)
+    return magnitude == 0 or _FLOAT32_MIN <= magnitude <= _FLOAT32_MAX
+
+
+def single(value: float) -> float:
+    """The number that ``real`` stores for ``value``."""
+    return array("f", (value,))[0]
+
+
+def date_of(value: Any) -> date | None:
+    """The day that a ``date`` or an ISO text names, or None."""
+    if type(value) is date:
+        return value
+    if type(value) is str and _date_text(value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            return None
+    return None
+
+
+def instant(value: Any) -> datetime | None:
+    """The instant that a value names, or None: a time zone is required, infinity does not count.
+
+    Instants within a day of the ends of Python's calendar are refused, because another time zone
+    could not show them.
+    """
+    if type(value) is str and _instant_text(value):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if type(value) is not datetime or value.tzinfo is None:
+        return None
+    try:
+        return value if _FIRST <= value <= _LAST else None
+    except (TypeError, OverflowError, ValueError):  # a tzinfo that knows no offset
+        return None
+
+
+def json_ok(value: Any) -> bool:
+    """Whether ``jsonb`` can hold the value: storable text, finite numbers, bounded depth."""
+    level: list[Any] = [value]
+    budget = MAX_ITEMS
+    for _ in range(MAX_DEPTH):
+        deeper: list[Any] = []
+        budget -= len(level)
+        if budget < 0:
+            return False
+        for item in level:
+            kind = type(item)
+            if kind is str:
+                if not unicode_ok(item):
+                    return False
+            elif kind is dict:
+                for key in item:
+                    if type(key) is not str or not unicode_ok(key):
+                        return False
+                deeper.extend(item.values())
+            elif kind is list:
+                deeper.extend(item)
+            elif kind is float:
+                if not isfinite(item):
+                    return False
+            elif kind is int:
+                if not -(10**400) < item < 10**400:
+                    return False
+            elif item is not None and kind is not bool:
+                return False
+        if not deeper:
+            return True
+        level = deeper
+    return False
+
+
+def texts_ok(value: Any, limit: int = MAX_TEXT) -> bool:
+    """A list of storable texts, together of at most ``limit`` bytes."""
+    if type(value) is not list:
+        return False
+    total = 0
+    for item in value:
+        if type(item) is not str or not unicode_ok(item):
+            return False
+        total += size(item)
+    return total <= limit
+
+
+def subset_ok(value: Any, allowed: Collection[str]) -> bool:
+    """A list whose elements are all among the allowed texts."""
+    return type(value) is list and all(type(item) is str and item in allowed for item in value)
+
+
+def uuids_ok(value: Any) -> bool:
+    """A list of UUIDs, each an object or a text with hyphens."""
+    return type(value) is list and all(
+        type(item) is UUID or (type(item) is str and uuid_text(item)) for item in value
+    )
+
+
+def vector_ok(value: Any, dimensions: int, *, nonzero: bool) -> bool:
+    """A list of so many finite numbers that single precision can hold."""
+    if type(value) is not list or len(value) != dimensions or not {*map(type, value)} <= _NUMERIC:
+        return False
+    try:
+        low, high = min(value), max(value)
+    except (ValueError, OverflowError):
+        return False
+    if not (-_FLOAT32_MAX <= low <= high <= _FLOAT32_MAX) or not all(map(isfinite, value)):
+        return False
+    if any(item and -_FLOAT32_MIN < item < _FLOAT32_MIN for item in value):
+        return False
+    return not nonzero or any(value)
+
+
+_NUMERIC = {int, float}
+
+
+def ordered(lower: object, upper: object, strict: bool) -> bool:
+    """Whether two values of one column type stand in order; unknown where one is missing."""
+    if lower is None or upper is None:
+        return True
+    readers: tuple[Callable[[object], Any], ...] = (instant, date_of, number)
+    for read in readers:
+        a, b = read(lower), read(upper)
+        if a is not None and b is not None:
+            return bool(a < b if strict else a <= b)
+    return True
+
+
+# ---- normalisation ----------------------------------------------------------------------------
+
+
+def convert_uuid(value: Any) -> UUID:
+    """A ``uuid.UUID``."""
+    return value if type(value) is UUID else UUID(value)
+
+
+def convert_uuids(value: Any) -> list[UUID]:
+    """A list of ``uuid.UUID``."""
+    return [convert_uuid(item) for item in value]
+
+
+def convert_numeric(scale: int | None) -> Callable[[Any], Decimal]:
+    """Rounds as Postgres does, half away from zero, to ``scale`` digits; None keeps all."""
+    unit = None if scale is None else Decimal(1).scaleb(-scale)
+
+    def convert(value: Any) -> Decimal:
+        found = number(value)
+        assert found is not None
+        if unit is None:
+            return found + 0 if found else Decimal(0)
+        rounded = found.quantize(unit, context=_EXACT)
+        return rounded if rounded else unit * 0  # numeric has no negative zero
+
+    return convert
+
+
+def convert_date(value: Any) -> date:
+    """A ``datetime.date``."""
+    found = date_of(value)
+    assert found is not None
+    return found
+
+
+def convert_instant(value: Any) -> datetime:
+    """An aware ``datetime`` in UTC."""
+    found = instant(value)
+    assert found is not None
+    return found.astimezone(UTC)
+
+
+def convert_json(value: Any) -> JsonText:
+    """The value as JSON text."""
+    import json
+
+    return JsonText(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def convert_vector(value: Any) -> list[float]:
+    """The numbers in single precision, as pgvector keeps them."""
+    return array("f", value).tolist()
+
+
+# ---- problems ---------------------------------------------------------------------------------
+
+
+class Column:
+    """What the explanation of a refusal knows of a column."""
+
+    __slots__ = (
+        "allowed",
+        "default",
+        "known",
+        "max_bytes",
+        "maximum",
+        "minimum",
+        "name",
+        "nonzero",
+        "nullable",
+        "pattern",
+        "type",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        type_: str,
+        *,
+        nullable: bool = False,
+        default: bool = False,
+        allowed: tuple[str, ...] = (),
+        known: tuple[str, ...] = (),
+        minimum: str | None = None,
+        maximum: str | None = None,
+        pattern: str | None = None,
+        max_bytes: int | None = None,
+        nonzero: bool = False,
+    ) -> None:
+        self.name = name
+        self.type = type_
+        self.nullable = nullable
+        self.default = default
+        self.allowed = allowed
+        self.known = known
+        self.minimum = minimum
+        self.maximum = maximum
+        self.pattern = pattern
+        self.max_bytes = max_bytes
+        self.nonzero = nonzero
+
+
+class Problem:
+    """One reason to refuse a row. Code, message and hint are worked out when they are asked for.
+
+    ``code`` is stable: ``missing``, ``null``, ``unknown_column``, ``type``, ``value``, ``range``,
+    ``format``, ``size``, ``text``, ``elements``, ``dimensions``, ``zero_vector`` or ``order``.
+    """
+
+    __slots__ = ("_after", "_column", "_known_columns", "_value")
+
+    def __init__(
+        self,
+        column: Column,
+        value: Any,
+        *,
+        after: str | None = None,
+        known_columns: Collection[str] | None = None,
+    ) -> None:
+        self._column = column
+        self._value = value
+        self._after = after
+        self._known_columns = known_columns
+
+    @property
+    def column(self) -> str:
+        """The column that the problem is about."""
+        return self._column.name
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The allowed values of a closed list, else ``()``."""
+        return self._column.allowed
+
+    @property
+    def code(self) -> str:
+        """What kind of problem it is."""
+        return self._explain()[0]
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in words."""
+        return self._explain()[1]
+
+    @property
+    def hint(self) -> str | None:
+        """The value or column that was probably meant, or None."""
+        import difflib
+
+        code = self.code
+        options: Collection[str] = ()
+        word: object = self._value
+        if code == "unknown_column":
+            options, word = self._known_columns or (), self.column
+        elif code == "value":
+            options = self._column.allowed
+            if type(word) is list:
+                strange = [item for item in word if item not in options]
+                word = strange[0] if strange else None
+        if type(word) is not str:
+            return None
+        same = [option for option in options if option.lower() == word.strip().lower()]
+        close = same or difflib.get_close_matches(word, options, n=1)
+        return f"did you mean {close[0]}?" if close else None
+
+    def to_dict(self) -> dict[str, object]:
+        """The problem as JSON data, so that an agent can mend its own output."""
+        return {
+            "column": self.column,
+            "code": self.code,
+            "message": self.message,
+            "allowed": list(self.allowed),
+            "hint": self.hint,
+        }
+
+    def _explain(self) -> tuple[str, str]:
+        name = self._column.name
+        if self._known_columns is not None:
+            return "unknown_column", f"there is no column {name}"
+        if self._after is not None:
+            return "order", f"{name} must come after {self._after}"
+        if self._value is MISSING:
+            return "missing", f"{name} is required"
+        if self._value is None:
+            how = "leave it out to get the default" if self._column.default else "it is required"
+            return "null", f"{name} cannot be null: {how}"
+        code, reason = _diagnose(self._column, self._value)
+        return code, f"{name}: {reason}"
+
+    def __str__(self) -> str:
+        hint = self.hint
+        return f"{self.message} ({hint})" if hint else self.message
+
+    def __repr__(self) -> str:
+        return f"Problem({self.column!r}, {self.code!r}, {self.message!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problem) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _diagnose(column: Column, value: Any) -> tuple[str, str]:
+    """The code and the words for a value that the column refuses."""
+    type_ = column.type
+    base = type_.partition("(")[0].removesuffix("[]")
+    if type_.endswith("[]"):
+        return _diagnose_array(column, value)
+    if base in ("text", "varchar"):
+        return _diagnose_text(column, value)
+    if base in ("smallint", "integer", "bigint", "numeric", "real", "double precision"):
+        return _diagnose_number(column, value)
+    if base == "vector":
+        return _diagnose_vector(column, value)
+    wanted = {
+        "uuid": "a UUID: 8-4-4-4-12 hexadecimal digits",
+        "boolean": "true or false",
+        "date": "a date: YYYY-MM-DD",
+        "timestamptz": "an instant with a time zone: 2026-01-31T12:00:00+00:00",
+        "jsonb": f"a JSON value without NUL, NaN or infinity, at most {MAX_DEPTH} levels deep",
+    }[base]
+    return "type", f"{_show(value)} is not {wanted}"
+
+
+def _diagnose_text(column: Column, value: Any) -> tuple[str, str]:
+    if type(value) is not str:
+        return "type", f"{_show(value)} is not text"
+    if column.allowed:
+        return "value", f"{_show(value)} is not one of {', '.join(column.allowed)}"
+    if not unicode_ok(value):
+        return "text", "NUL and lone surrogates cannot be stored"
+    if column.max_bytes is not None and size(value) > column.max_bytes:
+        return "size", f"{size(value)} bytes, {column.max_bytes} are possible"
+    if column.pattern is not None and len(value) <= MAX_TEXT:
+        known = f", such as {column.known[0]}" if column.known else ""
+        return "format", f"{_show(value)} does not match {column.pattern}{known}"
+    return "size", f"{len(value)} characters are too many for {column.type}"
+
+
+def _diagnose_number(column: Column, value: Any) -> tuple[str, str]:
+    whole = column.type in ("smallint", "integer", "bigint")
+    if (type(value) is not int) if whole else (number(value) is None):
+        if not whole and type(value) is float and isfinite(value):
+            return "type", f"{value!r} has more than 15 digits: pass a Decimal or text"
+        return "type", f"{_show(value)} is not a {'whole ' if whole else 'finite '}number"
+    lowest = f"at least {column.minimum}" if column.minimum is not None else ""
+    highest = f"at most {column.maximum}" if column.maximum is not None else ""
+    bounds = " and ".join(filter(None, (lowest, highest, f"within {column.type}")))
+    return "range", f"{_show(value)} must be {bounds}"
+
+
+def _diagnose_array(column: Column, value: Any) -> tuple[str, str]:
+    if type(value) is not list:
+        return "type", f"{_show(value)} is not a list"
+    if column.allowed:
+        strange = [item for item in value if type(item) is not str or item not in column.allowed]
+        shown = ", ".join(map(_show, strange[:3]))
+        return "value", f"{shown} not among {', '.join(column.allowed)}"
+    if column.max_bytes is not None and texts_ok(value):
+        return "size", f"the elements have more than {column.max_bytes} bytes together"
+    return "elements", f"an element is not {column.type.removesuffix('[]')}"
+
+
+def _diagnose_vector(column: Column, value: Any) -> tuple[str, str]:
+    dimensions = int(column.type.partition("(")[2].rstrip(")") or 0)
+    if type(value) is not list:
+        return "type", f"{_show(value)} is not a list of numbers"
+    if len(value) != dimensions:
+        return "dimensions", f"{len(value)} numbers, {dimensions} are needed"
+    if vector_ok(value, dimensions, nonzero=False):
+        return "zero_vector", "a vector of zeros has no direction to compare"
+    return "elements", "an element is not a number that single precision can hold"
+
+
+class InvalidRow(ValueError):  # noqa: N818 -- the public name
+    """A row that the database would refuse; ``problems`` has every reason."""
+
+    def __init__(self, table: str, problems: tuple[Problem, ...]) -> None:
+        self.table = table
+        self.problems = problems
+        super().__init__(table, problems)
+
+    def __str__(self) -> str:
+        return f"{self.table}: " + "; ".join(map(str, self.problems))
+
+    def to_dict(self) -> dict[str, object]:
+        """The error as JSON data."""
+        return {"table": self.table, "problems": [p.to_dict() for p in self.problems]}
+
+
+def unknown_columns(row: Mapping[str, object], columns: Mapping[str, Column]) -> list[Problem]:
+    """A problem for each key that is not a column."""
+    return [
+        Problem(Column(str(key), "unknown"), value, known_columns=columns)
+        for key, value in row.items()
+        if key not in columns
+    ]
+
+
+class Validator:
+    """The validator of one table, put together from its generated functions."""
+
+    __slots__ = ("_convert", "_problems", "columns", "name", "ok")
+
+    def __init__(
+        self,
+        name: str,
+        ok: Callable[[dict[str, Any]], bool],
+        problems: Callable[[dict[str, Any], bool], list[Problem]],
+        columns: Mapping[str, Column],
+        convert: tuple[tuple[str, Callable[[Any], Any]], ...],
+    ) -> None:
+        self.name = name
+        self.ok = ok
+        """Whether the row can be inserted: the fast answer without reasons."""
+        self._problems = problems
+        self.columns = columns
+        self._convert = convert
+
+    def problems(self, row: Mapping[str, Any], *, for_update: bool = False) -> list[Problem]:
+        """Every problem of the row, in the order of the columns; unknown columns first."""
+        return self._problems(row if type(row) is dict else dict(row), for_update)
+
+    def validate(self, row: Mapping[str, Any], *, for_update: bool = False) -> dict[str, Any]:
+        """The row as the database would store it. Raises :class:`InvalidRow`."""
+        plain: dict[str, Any] = row if type(row) is dict else dict(row)
+        if for_update or not self.ok(plain):
+            found = self._problems(plain, for_update)
+            if found:
+                raise InvalidRow(self.name, tuple(found))
+        stored = dict(plain)
+        for name, convert in self._convert:
+            value = stored.get(name)
+            if value is not None:
+                stored[name] = convert(value)
+        return stored
+
+
+# ---- JSON Schema ------------------------------------------------------------------------------
+
+_NO_STRICT_FORM = ("jsonb", "vector")
+
+
+def json_schema(
+    columns: Mapping[str, Column], title: str, *, strict: bool = False
+) -> dict[str, Any]:
+    """A JSON Schema (draft 2020-12) of a row to insert, as JSON would carry it.
+
+    ``strict`` keeps to what tool-calling interfaces accept: every property is required (NULL
+    stands for one that is left out), and ``jsonb`` and ``vector`` columns are not offered. Every
+    JSON row that the validator accepts satisfies the schema that is not strict; the reverse does
+    not hold, because JSON Schema cannot count bytes or compare columns.
+    """
+    offered = {
+        name: column
+        for name, column in columns.items()
+        if not (strict and column.type.partition("(")[0].removesuffix("[]") in _NO_STRICT_FORM)
+    }
+    schema: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        "type": "object",
+        "properties": {name: _property(column, strict) for name, column in offered.items()},
+        "required": [
+            name for name, c in offered.items() if strict or not (c.nullable or c.default)
+        ],
+        "additionalProperties": False,
+    }
+    if strict:
+        del schema["$schema"]
+    return schema
+
+
+def _property(column: Column, strict: bool) -> dict[str, Any]:
+    type_ = column.type
+    if type_.endswith("[]"):
+        item = Column(column.name, type_[:-2], allowed=column.allowed)
+        found: dict[str, Any] = {"type": "array", "items": _property(item, strict)}
+    else:
+        found = _scalar(column, strict)
+    if column.nullable or (strict and column.default):
+        if "enum" in found:
+            found["enum"] = [*found["enum"], None]
+        if "type" in found:
+            kinds = found["type"] if isinstance(found["type"], list) else [found["type"]]
+            found["type"] = [*kinds, "null"]
+    if column.known:
+        found["description"] = f"Known values, others are possible: {', '.join(column.known)}."
+    return found
+
+
+def _scalar(column: Column, strict: bool) -> dict[str, Any]:
+    type_ = column.type
+    base = type_.partition("(")[0]
+    bounds: dict[str, Any] = {}
+    if not strict:
+        if column.minimum is not None:
+            bounds["minimum"] = (
+                float(column.minimum) if "." in column.minimum else int(column.minimum)
+            )
+        if column.maximum is not None:
+            bounds["maximum"] = (
+                float(column.maximum) if "." in column.maximum else int(column.maximum)
+            )
+    match base:
+        case "uuid":
+            return {"type": "string", "format": "uuid"}
+        case "boolean":
+            return {"type": "boolean"}
+        case "smallint" | "integer" | "bigint":
+            return {"type": "integer", **bounds}
+        case "numeric":
+            if strict:
+                return {"type": "number"}
+            bounds.pop("minimum", None)  # rounding lets half a unit below it through
+            bounds.pop("maximum", None)
+            return {"type": ["number", "string"], "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
+        case "real" | "double precision":
+            return {"type": "number", **bounds}
+        case "date":
+            return {"type": "string", "format": "date"}
+        case "timestamptz":
+            return {"type": "string", "format": "date-time"}
+        case "jsonb":
+            return {}
+        case "vector":
+            length = int(type_.partition("(")[2].rstrip(")"))
+            return {
+                "type": "array",
+                "items": {"type": "number"},
+                "minItems": length,
+                "maxItems": length,
+            }
+    if column.allowed:
+        return {"type": "string", "enum": list(column.allowed)}
+    found: dict[str, Any] = {"type": "string"}
+    if strict:
+        return found
+    if column.pattern is not None:
+        found["pattern"] = column.pattern
+    if column.max_bytes is not None:
+        found["maxLength"] = column.max_bytes
+    return found
