@@ -1,4 +1,4 @@
-"""``python -m benchmarks [check] [scale] [verify]``: prints a table for each."""
+"""``python -m benchmarks [check] [rows] [scale] [verify]``: prints a table for each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.measure import cpu_of, processes, wall_of
+from benchmarks.rows import bench_rows
 from benchmarks.synthetic import synthetic_spec
 from codered_spec.compiler import load
 from codered_spec.connection import connect
@@ -101,7 +102,12 @@ def bench_verify() -> None:
         print(f"{name:<24} {seconds * 1000:8.1f} {seconds / found['pg_dump']:7.2f}")
 
 
-BENCHMARKS = {"check": bench_check, "scale": bench_scale, "verify": bench_verify}
+BENCHMARKS = {
+    "check": bench_check,
+    "rows": bench_rows,
+    "scale": bench_scale,
+    "verify": bench_verify,
+}
 
 
 def main(names: list[str]) -> int:
