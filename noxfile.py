@@ -52,6 +52,19 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def contract_deep(session: nox.Session) -> None:
+    """The contract and round trip properties with far more rows than a normal run tries."""
+    install(session)
+    deep = {
+        "CONTRACT_ROWS": "1000000",
+        "TRANSPORT_VALUES": "500000",
+        "ROUND_TRIP_EXAMPLES": "2000",
+    }
+    files = ("tests/test_contract.py", "tests/test_transports.py", "tests/test_round_trip.py")
+    session.run("pytest", "-n", str(WORKERS), *(session.posargs or files), env=deep)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """The main job, end to end, on the embedded server."""
     install(session)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from math import isfinite
 from uuid import UUID
@@ -20,19 +20,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
-MAX_TEXT = 2**26
-"""Code points: far below the gigabyte of a field, and what a JSON body can carry."""
+MAX_TEXT = 2**24
+"""Code points: JSON strings end at 256 MB, and a row as JSON or as a line of COPY at a gigabyte."""
 
 MAX_DEPTH = 100
 """Levels of nesting in a JSON value."""
 
-MAX_ITEMS = 10_000_000
-"""Values in a JSON value, all levels together."""
+MAX_ITEMS = 2**19
+"""Values in a JSON value, all levels together, and elements of an array."""
+
+MAX_DIMENSIONS = 16_000
+"""Of a vector whose type does not say how many."""
 
 _FLOAT32_MAX = 3.4028234663852886e38
 _FLOAT32_MIN = 1.1754943508222875e-38  # smaller ones lose digits, and vanish in some transports
+_HALF_BITS = 0x1000_0000  # what a double has beyond single precision, halfway between two singles
+_REST_BITS = 0x1FFF_FFFF
+_WHOLE_FLOAT = 2**53  # from here on a double skips whole numbers
+_HUGE = 10**400
 _FIRST = datetime(1, 1, 2, tzinfo=UTC)
 _LAST = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
+_FARTHEST = timedelta(hours=16)
 _EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
 uuid_text: Callable[[str], object] = re.compile(
@@ -41,7 +49,7 @@ uuid_text: Callable[[str], object] = re.compile(
 _decimal_text = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?", re.ASCII).fullmatch
 _date_text = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII).fullmatch
 _instant_text = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
     r"(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])",
     re.ASCII,
 ).fullmatch
@@ -52,6 +60,9 @@ class _Missing:
 
     def __repr__(self) -> str:
         return "MISSING"
+
+    def __reduce__(self) -> str:
+        return "MISSING"  # the one object also in another process
 
 
 MISSING = _Missing()
@@ -91,7 +102,7 @@ def number(value: Any) -> Decimal | None:
         # a letter for NaN and infinities
         return value if type(exponent) is int and -1000 <= exponent <= 1000 else None
     if kind is int:
-        return Decimal(value) if -(10**400) < value < 10**400 else None
+        return Decimal(value) if -_HUGE < value < _HUGE else None
     if kind is float:
         text = repr(value)
         digits = text.partition("e")[0].replace(".", "").strip("-0")
@@ -106,7 +117,9 @@ def number(value: Any) -> Decimal | None:
 def float_ok(value: Any) -> bool:
     """A finite number that ``double precision`` stores unchanged."""
     kind = type(value)
-    return (kind is float and isfinite(value)) or (kind is int and -(2**53) <= value <= 2**53)
+    if kind is float:
+        return isfinite(value)
+    return kind is int and -_WHOLE_FLOAT <= value <= _WHOLE_FLOAT
 
 
 def real_ok(value: Any) -> bool:
@@ -118,8 +131,20 @@ def real_ok(value: Any) -> bool:
 
 
 def single(value: float) -> float:
-    """The number that ``real`` stores for ``value``."""
-    return array("f", (value,))[0]
+    """The number that ``real`` stores for the decimal digits of ``value``.
+
+    A double halfway between two singles rounds to the even one, its shortest decimal form may lie
+    on either side; a text goes the way of its digits.
+    """
+    near = array("f", (value,))[0]
+    if near != value:
+        (bits,) = array("Q", array("d", (value,)).tobytes())
+        if bits & _REST_BITS == _HALF_BITS:
+            digits, exact = abs(Decimal(repr(float(value)))), abs(Decimal(value))
+            if digits != exact:
+                bits += _HALF_BITS if digits > exact else -_HALF_BITS
+                near = array("d", array("Q", (bits,)).tobytes())[0]
+    return near + 0.0  # without the sign of zero, which jsonb cannot carry
 
 
 def date_of(value: Any) -> date | None:
@@ -148,8 +173,12 @@ def instant(value: Any) -> datetime | None:
     if type(value) is not datetime or value.tzinfo is None:
         return None
     try:
+        if value.tzinfo is not UTC:
+            offset = value.utcoffset()
+            if offset is None or offset.microseconds or not -_FARTHEST < offset < _FARTHEST:
+                return None  # no text form that Postgres reads
         return value if _FIRST <= value <= _LAST else None
-    except (TypeError, OverflowError, ValueError):  # a tzinfo that knows no offset
+    except Exception:  # noqa: BLE001 -- a tzinfo is anybody's code, or knows no offset
         return None
 
 
@@ -157,40 +186,46 @@ def json_ok(value: Any) -> bool:
     """Whether ``jsonb`` can hold the value: storable text, finite numbers, bounded depth."""
     level: list[Any] = [value]
     budget = MAX_ITEMS
+    text = MAX_TEXT
     for _ in range(MAX_DEPTH):
         deeper: list[Any] = []
-        budget -= len(level)
-        if budget < 0:
-            return False
         for item in level:
             kind = type(item)
             if kind is str:
-                if not unicode_ok(item):
+                text -= len(item)
+                if text < 0 or not unicode_ok(item):
                     return False
             elif kind is dict:
+                budget -= len(item)
+                if budget < 0:
+                    return False
                 for key in item:
                     if type(key) is not str or not unicode_ok(key):
                         return False
+                    text -= len(key)
                 deeper.extend(item.values())
             elif kind is list:
+                budget -= len(item)  # before they are collected: a list may contain itself
+                if budget < 0:
+                    return False
                 deeper.extend(item)
             elif kind is float:
                 if not isfinite(item):
                     return False
             elif kind is int:
-                if not -(10**400) < item < 10**400:
+                if not -_HUGE < item < _HUGE:
                     return False
             elif item is not None and kind is not bool:
                 return False
         if not deeper:
-            return True
+            return text >= 0
         level = deeper
     return False
 
 
 def texts_ok(value: Any, limit: int = MAX_TEXT) -> bool:
     """A list of storable texts, together of at most ``limit`` bytes."""
-    if type(value) is not list:
+    if type(value) is not list or len(value) > MAX_ITEMS:
         return False
     total = 0
     for item in value:
@@ -202,25 +237,34 @@ def texts_ok(value: Any, limit: int = MAX_TEXT) -> bool:
 
 def subset_ok(value: Any, allowed: Collection[str]) -> bool:
     """A list whose elements are all among the allowed texts."""
-    return type(value) is list and all(type(item) is str and item in allowed for item in value)
+    return (
+        type(value) is list
+        and len(value) <= MAX_ITEMS
+        and all(type(item) is str and item in allowed for item in value)
+    )
 
 
 def uuids_ok(value: Any) -> bool:
     """A list of UUIDs, each an object or a text with hyphens."""
-    return type(value) is list and all(
-        type(item) is UUID or (type(item) is str and uuid_text(item)) for item in value
+    return (
+        type(value) is list
+        and len(value) <= MAX_ITEMS
+        and all(type(item) is UUID or (type(item) is str and uuid_text(item)) for item in value)
     )
 
 
-def vector_ok(value: Any, dimensions: int, *, nonzero: bool) -> bool:
+def vector_ok(value: Any, dimensions: int | None, *, nonzero: bool) -> bool:
     """A list of so many finite numbers that single precision can hold."""
-    if type(value) is not list or len(value) != dimensions or not {*map(type, value)} <= _NUMERIC:
+    if type(value) is not list or not _dimensions_ok(value, dimensions):
         return False
-    try:
-        low, high = min(value), max(value)
-    except (ValueError, OverflowError):
+    kinds = {*map(type, value)}
+    if not kinds <= _NUMERIC:
         return False
-    if not (-_FLOAT32_MAX <= low <= high <= _FLOAT32_MAX) or not all(map(isfinite, value)):
+    if int in kinds and any(type(item) is int and not float_ok(item) for item in value):
+        return False
+    if not (-_FLOAT32_MAX <= min(value) <= max(value) <= _FLOAT32_MAX):
+        return False
+    if not all(map(isfinite, value)):
         return False
     if any(item and -_FLOAT32_MIN < item < _FLOAT32_MIN for item in value):
         return False
@@ -230,16 +274,22 @@ def vector_ok(value: Any, dimensions: int, *, nonzero: bool) -> bool:
 _NUMERIC = {int, float}
 
 
-def ordered(lower: object, upper: object, strict: bool) -> bool:
-    """Whether two values of one column type stand in order; unknown where one is missing."""
+def _dimensions_ok(value: list[Any], dimensions: int | None) -> bool:
+    return 1 <= len(value) <= MAX_DIMENSIONS if dimensions is None else len(value) == dimensions
+
+
+def ordered(lower: object, upper: object, strict: bool, convert: Callable[[Any], Any]) -> bool:
+    """Whether two values of one column type, as they are stored, stand in order.
+
+    True where one is missing or refused by its own column.
+    """
     if lower is None or upper is None:
         return True
-    readers: tuple[Callable[[object], Any], ...] = (instant, date_of, number)
-    for read in readers:
-        a, b = read(lower), read(upper)
-        if a is not None and b is not None:
-            return bool(a < b if strict else a <= b)
-    return True
+    try:
+        a, b = convert(lower), convert(upper)
+        return bool(a < b if strict else a <= b)
+    except Exception:  # noqa: BLE001 -- values of any kind come here
+        return True
 
 
 # ---- normalisation ----------------------------------------------------------------------------
@@ -263,9 +313,9 @@ def convert_numeric(scale: int | None) -> Callable[[Any], Decimal]:
         found = number(value)
         assert found is not None
         if unit is None:
-            return found + 0 if found else Decimal(0)
+            return found or found.copy_abs()  # numeric has no negative zero
         rounded = found.quantize(unit, context=_EXACT)
-        return rounded if rounded else unit * 0  # numeric has no negative zero
+        return rounded or rounded.copy_abs()
 
     return convert
 
@@ -291,9 +341,33 @@ def convert_json(value: Any) -> JsonText:
     return JsonText(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
+def convert_float(value: float) -> float:
+    """A ``float``: psycopg takes no list with whole numbers among others."""
+    return float(value) + 0.0  # without the sign of zero, which jsonb cannot carry
+
+
 def convert_vector(value: Any) -> list[float]:
     """The numbers in single precision, as pgvector keeps them."""
-    return array("f", value).tolist()
+    singles = array("f", value).tolist()
+    if singles != value:
+        doubles = array("Q", array("d", value).tobytes())
+        if any(bits & _REST_BITS == _HALF_BITS for bits in doubles):
+            singles = [single(item) for item in value]
+    return singles if all(singles) else [item + 0.0 for item in singles]
+
+
+def convert_vector_text(value: Any) -> str:
+    """A vector in an array, as text: JSON would read a list as another dimension of the array."""
+    return "[" + ",".join(map(repr, convert_vector(value))) + "]"
+
+
+def convert_each(convert: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    """The conversion of a list, element by element."""
+
+    def convert_list(value: Any) -> list[Any]:
+        return [convert(item) for item in value]
+
+    return convert_list
 
 
 # ---- problems ---------------------------------------------------------------------------------
@@ -399,9 +473,9 @@ class Problem:
         elif code == "value":
             options = self._column.allowed
             if type(word) is list:
-                strange = [item for item in word if item not in options]
+                strange = [i for i in word if type(i) is str and i not in options]
                 word = strange[0] if strange else None
-        if type(word) is not str:
+        if type(word) is not str or len(word) > _MAX_HINTED:
             return None
         same = [option for option in options if option.lower() == word.strip().lower()]
         close = same or difflib.get_close_matches(word, options, n=1)
@@ -444,8 +518,14 @@ class Problem:
     __hash__ = None  # type: ignore[assignment]
 
 
+_MAX_HINTED = 200
+
+
 def _show(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value[:60] if type(value) is str else value)
+    except Exception:  # noqa: BLE001 -- anybody's __repr__, and whole numbers of 5000 digits
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -480,18 +560,25 @@ def _diagnose_text(column: Column, value: Any) -> tuple[str, str]:
         return "text", "NUL and lone surrogates cannot be stored"
     if column.max_bytes is not None and size(value) > column.max_bytes:
         return "size", f"{size(value)} bytes, {column.max_bytes} are possible"
-    if column.pattern is not None and len(value) <= MAX_TEXT:
-        known = f", such as {column.known[0]}" if column.known else ""
-        return "format", f"{_show(value)} does not match {column.pattern}{known}"
-    return "size", f"{len(value)} characters are too many for {column.type}"
+    longest = min(MAX_TEXT, int(column.type.partition("(")[2].rstrip(")") or MAX_TEXT))
+    if len(value) > longest:
+        return "size", f"{len(value)} characters, {longest} are possible"
+    known = f", such as {column.known[0]}" if column.known else ""
+    return "format", f"{_show(value)} does not match {column.pattern}{known}"
 
 
 def _diagnose_number(column: Column, value: Any) -> tuple[str, str]:
-    whole = column.type in ("smallint", "integer", "bigint")
-    if (type(value) is not int) if whole else (number(value) is None):
-        if not whole and type(value) is float and isfinite(value):
+    if column.type in ("smallint", "integer", "bigint"):
+        if type(value) is not int:
+            return "type", f"{_show(value)} is not a whole number"
+    elif column.type in ("real", "double precision"):
+        if type(value) is not int and not (type(value) is float and isfinite(value)):
+            return "type", f"{_show(value)} is not a finite float or int"
+    elif number(value) is None:
+        if type(value) is float and isfinite(value):
             return "type", f"{value!r} has more than 15 digits: pass a Decimal or text"
-        return "type", f"{_show(value)} is not a {'whole ' if whole else 'finite '}number"
+        if type(value) is not int:
+            return "type", f"{_show(value)} is not a finite number"
     lowest = f"at least {column.minimum}" if column.minimum is not None else ""
     highest = f"at most {column.maximum}" if column.maximum is not None else ""
     bounds = " and ".join(filter(None, (lowest, highest, f"within {column.type}")))
@@ -505,20 +592,29 @@ def _diagnose_array(column: Column, value: Any) -> tuple[str, str]:
         strange = [item for item in value if type(item) is not str or item not in column.allowed]
         shown = ", ".join(map(_show, strange[:3]))
         return "value", f"{shown} not among {', '.join(column.allowed)}"
-    if column.max_bytes is not None and texts_ok(value):
-        return "size", f"the elements have more than {column.max_bytes} bytes together"
+    if len(value) > MAX_ITEMS:
+        return "size", f"{len(value)} elements, {MAX_ITEMS} are possible"
+    limit = MAX_TEXT if column.max_bytes is None else min(MAX_TEXT, column.max_bytes)
+    if all(type(item) is str and unicode_ok(item) for item in value) and not texts_ok(value, limit):
+        return "size", f"the elements have more than {limit} bytes together"
     return "elements", f"an element is not {column.type.removesuffix('[]')}"
 
 
 def _diagnose_vector(column: Column, value: Any) -> tuple[str, str]:
-    dimensions = int(column.type.partition("(")[2].rstrip(")") or 0)
+    dimensions = _dimensions(column.type)
     if type(value) is not list:
         return "type", f"{_show(value)} is not a list of numbers"
-    if len(value) != dimensions:
-        return "dimensions", f"{len(value)} numbers, {dimensions} are needed"
+    if not _dimensions_ok(value, dimensions):
+        needed = f"{dimensions} are" if dimensions else f"1 to {MAX_DIMENSIONS} are"
+        return "dimensions", f"{len(value)} numbers, {needed} needed"
     if vector_ok(value, dimensions, nonzero=False):
         return "zero_vector", "a vector of zeros has no direction to compare"
     return "elements", "an element is not a number that single precision can hold"
+
+
+def _dimensions(type_: str) -> int | None:
+    inside = type_.partition("(")[2].rstrip(")")
+    return int(inside) if inside else None
 
 
 class InvalidRow(ValueError):  # noqa: N818 -- the public name
@@ -540,10 +636,24 @@ class InvalidRow(ValueError):  # noqa: N818 -- the public name
 def unknown_columns(row: Mapping[str, object], columns: Mapping[str, Column]) -> list[Problem]:
     """A problem for each key that is not a column."""
     return [
-        Problem(Column(str(key), "unknown"), value, known_columns=columns)
+        Problem(Column(_key(key), "unknown"), value, known_columns=columns)
         for key, value in row.items()
         if key not in columns
     ]
+
+
+def _key(key: object) -> str:
+    if type(key) is not str:
+        return _show(key)
+    return key.encode("utf-8", "backslashreplace").decode()
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    if type(row) is dict:
+        return row
+    if not hasattr(row, "keys"):
+        raise TypeError(f"a row is a mapping of columns to values, not {type(row).__name__}")
+    return dict(row)
 
 
 class Validator:
@@ -568,11 +678,11 @@ class Validator:
 
     def problems(self, row: Mapping[str, Any], *, for_update: bool = False) -> list[Problem]:
         """Every problem of the row, in the order of the columns; unknown columns first."""
-        return self._problems(row if type(row) is dict else dict(row), for_update)
+        return self._problems(_plain(row), for_update)
 
     def validate(self, row: Mapping[str, Any], *, for_update: bool = False) -> dict[str, Any]:
         """The row as the database would store it. Raises :class:`InvalidRow`."""
-        plain: dict[str, Any] = row if type(row) is dict else dict(row)
+        plain = _plain(row)
         if for_update or not self.ok(plain):
             found = self._problems(plain, for_update)
             if found:
@@ -664,7 +774,9 @@ def _scalar(column: Column, strict: bool) -> dict[str, Any]:
             bounds.pop("minimum", None)  # rounding lets half a unit below it through
             bounds.pop("maximum", None)
             return {"type": ["number", "string"], "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
-        case "real" | "double precision":
+        case "real":
+            return {"type": "number"}  # rounding lets values a little outside of bounds through
+        case "double precision":
             return {"type": "number", **bounds}
         case "date":
             return {"type": "string", "format": "date"}
@@ -673,12 +785,12 @@ def _scalar(column: Column, strict: bool) -> dict[str, Any]:
         case "jsonb":
             return {}
         case "vector":
-            length = int(type_.partition("(")[2].rstrip(")"))
+            length = _dimensions(type_)
             return {
                 "type": "array",
                 "items": {"type": "number"},
-                "minItems": length,
-                "maxItems": length,
+                "minItems": length or 1,
+                "maxItems": length or MAX_DIMENSIONS,
             }
     if column.allowed:
         return {"type": "string", "enum": list(column.allowed)}

@@ -40,6 +40,7 @@ from codered_spec.model.types import (
     Integer,
     Jsonb,
     Numeric,
+    PgType,
     Real,
     Scalar,
     SmallInt,
@@ -50,6 +51,7 @@ from codered_spec.model.types import (
     Vector,
 )
 from codered_spec.model.values import integer_range
+from codered_spec.validation import MAX_TEXT
 
 MAX_UNSCALED = 400
 """Digits on either side of the point of a ``numeric`` without precision."""
@@ -145,9 +147,9 @@ def _text(column: Column, rules: list[Rule], v: str, names: _Names) -> str:
     limit = _find(rules, MaxBytes)
     if isinstance(limit, MaxBytes):
         parts.append(f"size({v}) <= {limit.limit}")
-    elif isinstance(column.type, Varchar):
+    if isinstance(column.type, Varchar):
         parts.append(f"len({v}) <= {column.type.length}")
-    elif values is None:
+    elif values is None and not (isinstance(limit, MaxBytes) and limit.limit <= MAX_TEXT):
         parts.append(f"len({v}) <= MAX_TEXT")
     for rule in rules:
         if isinstance(rule, Matches):
@@ -172,10 +174,10 @@ def _numeric(type_: Numeric, rules: list[Rule], v: str, names: _Names) -> str:
             continue
         if rule.minimum is not None:
             least = rule.minimum if exact else rule.minimum.quantize(unit, ROUND_CEILING, _WIDE)
-            low = max(low, _Bound(least - half, exact or least > 0))
+            low = max(low, _Bound(_WIDE.subtract(least, half), exact or least > 0))
         if rule.maximum is not None:
             most = rule.maximum if exact else rule.maximum.quantize(unit, ROUND_FLOOR, _WIDE)
-            high = min(high, _Bound(most + half, exact or most < 0))
+            high = min(high, _Bound(_WIDE.add(most, half), exact or most < 0))
     left, right = (names.constant("_NUMBER_", f"Decimal({str(b.value)!r})") for b in (low, high))
     signs = ["<=" if bound.inclusive else "<" for bound in (low, high)]
     return f"((n := number({v})) is not None and {left} {signs[0]} n {signs[1]} {right})"
@@ -189,10 +191,11 @@ class _Bound:
 
 def _type_bounds(type_: Numeric) -> tuple[_Bound, _Bound]:
     if type_.precision is None:
-        edge = Decimal(10) ** MAX_UNSCALED
-        return _Bound(-edge, False), _Bound(edge, False)
-    edge = Decimal(10) ** (type_.precision - type_.scale) - Decimal(5).scaleb(-type_.scale - 1)
-    return _Bound(-edge, False), _Bound(edge, False)
+        edge = Decimal(1).scaleb(MAX_UNSCALED)
+    else:
+        whole = Decimal(1).scaleb(type_.precision - type_.scale)
+        edge = _WIDE.subtract(whole, Decimal(5).scaleb(-type_.scale - 1))
+    return _Bound(edge.copy_negate(), False), _Bound(edge, False)
 
 
 _WIDE = Context(prec=2000)
@@ -210,7 +213,9 @@ def _array(column: Column, element: Scalar, rules: list[Rule], v: str, names: _N
     if isinstance(element, Uuid):
         return f"uuids_ok({v})"
     one = _expression(Column(column.name, element), [], "e", names)
-    test = f"(type({v}) is list and all({one} for e in {v}))"
+    if isinstance(element, Jsonb):  # JSON null would be NULL, and a list another dimension
+        one = f"(e is not None and type(e) is not list and {one})"
+    test = f"(type({v}) is list and len({v}) <= MAX_ITEMS and all({one} for e in {v}))"
     limit = _find(rules, MaxBytes)
     return f"({test} and texts_ok({v}, {limit.limit}))" if isinstance(limit, MaxBytes) else test
 
@@ -256,8 +261,9 @@ def _module(schema: Schema) -> Iterator[str]:
 
 
 _IMPORTS = (
-    "MAX_TEXT MISSING Column Problem Validator convert_date convert_instant convert_json"
-    " convert_numeric convert_uuid convert_uuids convert_vector date_of float_ok instant json_ok"
+    "MAX_ITEMS MAX_TEXT MISSING Column Problem Validator convert_date convert_each convert_float"
+    " convert_instant convert_json convert_numeric convert_uuid convert_uuids convert_vector"
+    " convert_vector_text date_of float_ok instant json_ok"
     " number ordered real_ok single size subset_ok texts_ok unicode_ok unknown_columns uuid_text"
     " uuids_ok vector_ok"
 ).split()
@@ -282,24 +288,34 @@ def _table(table: Table, names: _Names) -> Iterator[str]:
     yield f"_COLUMNS_{suffix} = {{"
     yield from (f"    {c.name!r}: {_meta(table, c)}," for c in table.columns)
     yield "}"
+    yield f"_NAMES_{suffix} = frozenset(_COLUMNS_{suffix})"
     yield f"_CONVERT_{suffix} = ("
-    yield from (f"    ({c.name!r}, {how})," for c in table.columns if (how := _conversion(c)))
+    yield from (f"    ({c.name!r}, {how})," for c in table.columns if (how := _conversion(c.type)))
     yield ")"
     if len(required) > 1:
         yield f"_required_{suffix} = itemgetter({', '.join(repr(c.name) for c in required)})"
     yield ""
     yield ""
-    yield from _ok_function(table, suffix, required, expressions)
+    orders = [
+        (check.rule, _order_arguments(table, check.rule, names))
+        for check in table.checks
+        if isinstance(check.rule, Ordered)
+    ]
+    yield from _ok_function(table, suffix, required, expressions, orders)
     yield ""
     yield ""
-    yield from _problems_function(table, suffix, required, expressions)
+    yield from _problems_function(table, suffix, required, expressions, orders)
 
 
 def _ok_function(
-    table: Table, suffix: str, required: list[Column], expressions: dict[str, str]
+    table: Table,
+    suffix: str,
+    required: list[Column],
+    expressions: dict[str, str],
+    orders: list[tuple[Ordered, str]],
 ) -> Iterator[str]:
     yield f"def _ok_{suffix}(row):"
-    yield f"    if not row.keys() <= _COLUMNS_{suffix}.keys():"
+    yield f"    if not _NAMES_{suffix}.issuperset(row):"
     yield "        return False"
     local = {column.name: f"c{i}" for i, column in enumerate(required)}
     if required:
@@ -322,14 +338,18 @@ def _ok_function(
             clause = f"((v := get({column.name!r}, MISSING)) is MISSING or {expression})"
         yield f"        {glue}{clause}"
         glue = "and "
-    for rule in _orders(table):
-        yield f"        {glue}ordered({_order_arguments(rule)})"
+    for _, arguments in orders:
+        yield f"        {glue}ordered({arguments})"
         glue = "and "
     yield "    )"
 
 
 def _problems_function(
-    table: Table, suffix: str, required: list[Column], expressions: dict[str, str]
+    table: Table,
+    suffix: str,
+    required: list[Column],
+    expressions: dict[str, str],
+    orders: list[tuple[Ordered, str]],
 ) -> Iterator[str]:
     yield f"def _problems_{suffix}(row, partial):"
     yield f"    columns = _COLUMNS_{suffix}"
@@ -345,8 +365,8 @@ def _problems_function(
         else:
             yield f"    if not (v is MISSING or {expression}):"
         yield f"        found.append(Problem(columns[{column.name!r}], v))"
-    for rule in _orders(table):
-        yield f"    if not ordered({_order_arguments(rule)}):"
+    for rule, arguments in orders:
+        yield f"    if not ordered({arguments}):"
         yield (
             f"        found.append(Problem(columns[{rule.upper!r}], get({rule.upper!r}),"
             f" after={rule.lower!r}))"
@@ -354,20 +374,25 @@ def _problems_function(
     yield "    return found"
 
 
-def _orders(table: Table) -> list[Ordered]:
-    return [check.rule for check in table.checks if isinstance(check.rule, Ordered)]
+def _order_arguments(table: Table, rule: Ordered, names: _Names) -> str:
+    column = table.column(rule.lower)
+    assert column is not None
+    convert = _conversion(column.type) or "convert_numeric(None)"  # whole numbers
+    if "(" in convert:
+        convert = names.constant("_STORED_", convert)
+    return f"get({rule.lower!r}), get({rule.upper!r}), {rule.strict}, {convert}"
 
 
-def _order_arguments(rule: Ordered) -> str:
-    return f"get({rule.lower!r}), get({rule.upper!r}), {rule.strict}"
-
-
-def _conversion(column: Column) -> str | None:
-    match column.type:
+def _conversion(type_: PgType) -> str | None:
+    match type_:
         case Uuid():
             return "convert_uuid"
         case Numeric(precision, scale):
             return f"convert_numeric({None if precision is None else scale})"
+        case Real():
+            return "single"
+        case DoublePrecision():
+            return "convert_float"
         case Date():
             return "convert_date"
         case Timestamptz():
@@ -378,6 +403,11 @@ def _conversion(column: Column) -> str | None:
             return "convert_vector"
         case Array(Uuid()):
             return "convert_uuids"
+        case Array(Vector()):
+            return "convert_each(convert_vector_text)"
+        case Array(element):
+            convert = _conversion(element)
+            return None if convert is None else f"convert_each({convert})"
         case _:
             return None
 

@@ -10,18 +10,22 @@ from operator import itemgetter
 from uuid import UUID
 
 from codered_spec.validation import (
+    MAX_ITEMS,
     MAX_TEXT,
     MISSING,
     Column,
     Problem,
     Validator,
     convert_date,
+    convert_each,
+    convert_float,
     convert_instant,
     convert_json,
     convert_numeric,
     convert_uuid,
     convert_uuids,
     convert_vector,
+    convert_vector_text,
     date_of,
     float_ok,
     instant,
@@ -83,6 +87,7 @@ _COLUMNS_projects = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_projects = frozenset(_COLUMNS_projects)
 _CONVERT_projects = (
     ('id', convert_uuid),
     ('max_daily_spend_usd', convert_numeric(2)),
@@ -93,7 +98,7 @@ _required_projects = itemgetter('slug', 'name', 'description', 'status')
 
 
 def _ok_projects(row):
-    if not row.keys() <= _COLUMNS_projects.keys():
+    if not _NAMES_projects.issuperset(row):
         return False
     try:
         c0, c1, c2, c3 = _required_projects(row)
@@ -166,6 +171,7 @@ _COLUMNS_tasks = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_tasks = frozenset(_COLUMNS_tasks)
 _CONVERT_tasks = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -179,7 +185,7 @@ _required_tasks = itemgetter('project_id', 'title', 'description', 'zone', 'size
 
 
 def _ok_tasks(row):
-    if not row.keys() <= _COLUMNS_tasks.keys():
+    if not _NAMES_tasks.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5 = _required_tasks(row)
@@ -270,6 +276,7 @@ _COLUMNS_task_runs = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'completed_at': Column('completed_at', 'timestamptz', nullable=True),
 }
+_NAMES_task_runs = frozenset(_COLUMNS_task_runs)
 _CONVERT_task_runs = (
     ('id', convert_uuid),
     ('task_id', convert_uuid),
@@ -282,7 +289,7 @@ _required_task_runs = itemgetter('task_id', 'project_id', 'phase', 'status', 'su
 
 
 def _ok_task_runs(row):
-    if not row.keys() <= _COLUMNS_task_runs.keys():
+    if not _NAMES_task_runs.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4 = _required_task_runs(row)
@@ -353,6 +360,7 @@ _COLUMNS_agents = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_agents = frozenset(_COLUMNS_agents)
 _CONVERT_agents = (
     ('id', convert_uuid),
     ('cost_ceiling_usd_per_task', convert_numeric(2)),
@@ -363,7 +371,7 @@ _required_agents = itemgetter('slug', 'name', 'description', 'default_tier', 'ma
 
 
 def _ok_agents(row):
-    if not row.keys() <= _COLUMNS_agents.keys():
+    if not _NAMES_agents.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6 = _required_agents(row)
@@ -457,6 +465,7 @@ _COLUMNS_agent_runs = {
     'full_output': Column('full_output', 'text', nullable=True),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
+_NAMES_agent_runs = frozenset(_COLUMNS_agent_runs)
 _CONVERT_agent_runs = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -469,7 +478,7 @@ _required_agent_runs = itemgetter('project_id', 'agent_id', 'mode', 'provider', 
 
 
 def _ok_agent_runs(row):
-    if not row.keys() <= _COLUMNS_agent_runs.keys():
+    if not _NAMES_agent_runs.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12 = _required_agent_runs(row)
@@ -584,6 +593,7 @@ _COLUMNS_ci_events = {
     'url': Column('url', 'text'),
     'logs_url': Column('logs_url', 'text', nullable=True),
 }
+_NAMES_ci_events = frozenset(_COLUMNS_ci_events)
 _CONVERT_ci_events = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -595,7 +605,7 @@ _required_ci_events = itemgetter('project_id', 'provider', 'workflow_name', 'run
 
 
 def _ok_ci_events(row):
-    if not row.keys() <= _COLUMNS_ci_events.keys():
+    if not _NAMES_ci_events.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6, c7 = _required_ci_events(row)
@@ -682,6 +692,7 @@ _COLUMNS_deployments = {
     'started_at': Column('started_at', 'timestamptz', nullable=True),
     'completed_at': Column('completed_at', 'timestamptz', nullable=True),
 }
+_NAMES_deployments = frozenset(_COLUMNS_deployments)
 _CONVERT_deployments = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -693,7 +704,7 @@ _required_deployments = itemgetter('project_id', 'provider', 'environment', 'sta
 
 
 def _ok_deployments(row):
-    if not row.keys() <= _COLUMNS_deployments.keys():
+    if not _NAMES_deployments.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6, c7 = _required_deployments(row)
@@ -779,6 +790,7 @@ _COLUMNS_errors = {
     'severity': Column('severity', 'text', allowed=('low', 'medium', 'high', 'critical')),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
+_NAMES_errors = frozenset(_COLUMNS_errors)
 _CONVERT_errors = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -793,7 +805,7 @@ _required_errors = itemgetter('project_id', 'source', 'code', 'message', 'severi
 
 
 def _ok_errors(row):
-    if not row.keys() <= _COLUMNS_errors.keys():
+    if not _NAMES_errors.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4 = _required_errors(row)
@@ -877,6 +889,7 @@ _COLUMNS_lessons = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_lessons = frozenset(_COLUMNS_lessons)
 _CONVERT_lessons = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -890,7 +903,7 @@ _required_lessons = itemgetter('project_id', 'title', 'description', 'source_typ
 
 
 def _ok_lessons(row):
-    if not row.keys() <= _COLUMNS_lessons.keys():
+    if not _NAMES_lessons.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5 = _required_lessons(row)
@@ -979,6 +992,7 @@ _COLUMNS_bug_patterns = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_bug_patterns = frozenset(_COLUMNS_bug_patterns)
 _CONVERT_bug_patterns = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -990,7 +1004,7 @@ _required_bug_patterns = itemgetter('project_id', 'name', 'pattern_signature', '
 
 
 def _ok_bug_patterns(row):
-    if not row.keys() <= _COLUMNS_bug_patterns.keys():
+    if not _NAMES_bug_patterns.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5 = _required_bug_patterns(row)
@@ -1072,6 +1086,7 @@ _COLUMNS_decisions = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_decisions = frozenset(_COLUMNS_decisions)
 _CONVERT_decisions = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -1082,7 +1097,7 @@ _required_decisions = itemgetter('project_id', 'title', 'description', 'context'
 
 
 def _ok_decisions(row):
-    if not row.keys() <= _COLUMNS_decisions.keys():
+    if not _NAMES_decisions.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6, c7, c8 = _required_decisions(row)
@@ -1175,6 +1190,7 @@ _COLUMNS_llm_providers = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_llm_providers = frozenset(_COLUMNS_llm_providers)
 _CONVERT_llm_providers = (
     ('id', convert_uuid),
     ('created_at', convert_instant),
@@ -1184,7 +1200,7 @@ _required_llm_providers = itemgetter('name', 'display_name', 'status')
 
 
 def _ok_llm_providers(row):
-    if not row.keys() <= _COLUMNS_llm_providers.keys():
+    if not _NAMES_llm_providers.issuperset(row):
         return False
     try:
         c0, c1, c2 = _required_llm_providers(row)
@@ -1246,6 +1262,7 @@ _COLUMNS_llm_models = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_llm_models = frozenset(_COLUMNS_llm_models)
 _CONVERT_llm_models = (
     ('id', convert_uuid),
     ('provider_id', convert_uuid),
@@ -1258,7 +1275,7 @@ _required_llm_models = itemgetter('provider_id', 'name', 'tier', 'max_tokens', '
 
 
 def _ok_llm_models(row):
-    if not row.keys() <= _COLUMNS_llm_models.keys():
+    if not _NAMES_llm_models.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6 = _required_llm_models(row)
@@ -1335,6 +1352,7 @@ _COLUMNS_llm_usage_daily = {
     'total_output_tokens': Column('total_output_tokens', 'bigint', minimum='0'),
     'total_cost_usd': Column('total_cost_usd', 'numeric(12,6)', minimum='0'),
 }
+_NAMES_llm_usage_daily = frozenset(_COLUMNS_llm_usage_daily)
 _CONVERT_llm_usage_daily = (
     ('id', convert_uuid),
     ('date', convert_date),
@@ -1346,7 +1364,7 @@ _required_llm_usage_daily = itemgetter('date', 'project_id', 'agent_id', 'total_
 
 
 def _ok_llm_usage_daily(row):
-    if not row.keys() <= _COLUMNS_llm_usage_daily.keys():
+    if not _NAMES_llm_usage_daily.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5 = _required_llm_usage_daily(row)
@@ -1404,6 +1422,7 @@ _COLUMNS_llm_usage_by_agent = {
     'total_output_tokens': Column('total_output_tokens', 'bigint', minimum='0'),
     'total_cost_usd': Column('total_cost_usd', 'numeric(12,6)', minimum='0'),
 }
+_NAMES_llm_usage_by_agent = frozenset(_COLUMNS_llm_usage_by_agent)
 _CONVERT_llm_usage_by_agent = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -1416,7 +1435,7 @@ _required_llm_usage_by_agent = itemgetter('project_id', 'agent_id', 'window_star
 
 
 def _ok_llm_usage_by_agent(row):
-    if not row.keys() <= _COLUMNS_llm_usage_by_agent.keys():
+    if not _NAMES_llm_usage_by_agent.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6 = _required_llm_usage_by_agent(row)
@@ -1432,7 +1451,7 @@ def _ok_llm_usage_by_agent(row):
         and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
         and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
         and ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4)
-        and ordered(get('window_start'), get('window_end'), True)
+        and ordered(get('window_start'), get('window_end'), True, convert_instant)
     )
 
 
@@ -1464,7 +1483,7 @@ def _problems_llm_usage_by_agent(row, partial):
     v = get('total_cost_usd', MISSING)
     if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_3 < n < _NUMBER_4)):
         found.append(Problem(columns['total_cost_usd'], v))
-    if not ordered(get('window_start'), get('window_end'), True):
+    if not ordered(get('window_start'), get('window_end'), True, convert_instant):
         found.append(Problem(columns['window_end'], get('window_end'), after='window_start'))
     return found
 
@@ -1479,6 +1498,7 @@ _COLUMNS_llm_degradation_events = {
     'reason': Column('reason', 'text'),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
+_NAMES_llm_degradation_events = frozenset(_COLUMNS_llm_degradation_events)
 _CONVERT_llm_degradation_events = (
     ('id', convert_uuid),
     ('agent_run_id', convert_uuid),
@@ -1488,7 +1508,7 @@ _required_llm_degradation_events = itemgetter('agent_run_id', 'from_model', 'to_
 
 
 def _ok_llm_degradation_events(row):
-    if not row.keys() <= _COLUMNS_llm_degradation_events.keys():
+    if not _NAMES_llm_degradation_events.issuperset(row):
         return False
     try:
         c0, c1, c2, c3 = _required_llm_degradation_events(row)
@@ -1546,6 +1566,7 @@ _COLUMNS_doc_manifest = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_doc_manifest = frozenset(_COLUMNS_doc_manifest)
 _CONVERT_doc_manifest = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -1556,7 +1577,7 @@ _required_doc_manifest = itemgetter('project_id', 'path', 'module', 'domain', 'h
 
 
 def _ok_doc_manifest(row):
-    if not row.keys() <= _COLUMNS_doc_manifest.keys():
+    if not _NAMES_doc_manifest.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6 = _required_doc_manifest(row)
@@ -1636,6 +1657,7 @@ _COLUMNS_doc_chunks = {
     'tags': Column('tags', 'text[]', default=True, max_bytes=2600),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
+_NAMES_doc_chunks = frozenset(_COLUMNS_doc_chunks)
 _CONVERT_doc_chunks = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -1647,7 +1669,7 @@ _required_doc_chunks = itemgetter('project_id', 'doc_id', 'chunk_index', 'conten
 
 
 def _ok_doc_chunks(row):
-    if not row.keys() <= _COLUMNS_doc_chunks.keys():
+    if not _NAMES_doc_chunks.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4 = _required_doc_chunks(row)
@@ -1722,6 +1744,7 @@ _COLUMNS_long_runs = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
+_NAMES_long_runs = frozenset(_COLUMNS_long_runs)
 _CONVERT_long_runs = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -1736,7 +1759,7 @@ _required_long_runs = itemgetter('project_id', 'name', 'target_duration_hours', 
 
 
 def _ok_long_runs(row):
-    if not row.keys() <= _COLUMNS_long_runs.keys():
+    if not _NAMES_long_runs.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4, c5, c6 = _required_long_runs(row)
@@ -1817,6 +1840,7 @@ _COLUMNS_long_run_checkpoints = {
     'cost_usd_total': Column('cost_usd_total', 'numeric(12,6)', minimum='0'),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
+_NAMES_long_run_checkpoints = frozenset(_COLUMNS_long_run_checkpoints)
 _CONVERT_long_run_checkpoints = (
     ('id', convert_uuid),
     ('long_run_id', convert_uuid),
@@ -1827,7 +1851,7 @@ _required_long_run_checkpoints = itemgetter('long_run_id', 'checkpoint_index', '
 
 
 def _ok_long_run_checkpoints(row):
-    if not row.keys() <= _COLUMNS_long_run_checkpoints.keys():
+    if not _NAMES_long_run_checkpoints.issuperset(row):
         return False
     try:
         c0, c1, c2, c3, c4 = _required_long_run_checkpoints(row)
@@ -1885,6 +1909,7 @@ _COLUMNS_user_overrides = {
     'created_by': Column('created_by', 'text'),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
+_NAMES_user_overrides = frozenset(_COLUMNS_user_overrides)
 _CONVERT_user_overrides = (
     ('id', convert_uuid),
     ('project_id', convert_uuid),
@@ -1896,7 +1921,7 @@ _required_user_overrides = itemgetter('project_id', 'override_type', 'reason', '
 
 
 def _ok_user_overrides(row):
-    if not row.keys() <= _COLUMNS_user_overrides.keys():
+    if not _NAMES_user_overrides.issuperset(row):
         return False
     try:
         c0, c1, c2, c3 = _required_user_overrides(row)
