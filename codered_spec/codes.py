@@ -67,6 +67,7 @@ CODES: Final[dict[str, str]] = {
     "M021": "this kind of object cannot be emitted yet",
     "M022": "a primary key column is nullable",
     "M023": "an extension is missing",
+    "M024": "a table has too many columns",
     # generated files
     "G001": "a generated file differs from what the spec generates",
     "G002": "the spec differs from the document",

@@ -340,6 +340,18 @@ CASES: list[tuple[str, str, Schema, Schema]] = [
     ("M014", "t", schema(table(primary_key=None)), schema(table())),
     ("M014", "t", schema(Table("t", ())), schema(table())),
     ("M015", "t.c", index(Text(), bounded=False), index(Text())),
+    (
+        "M015",
+        "t.c",
+        index(Text(), bounded=False, method=Method.BRIN),
+        index(Text(), method=Method.BRIN),
+    ),
+    (
+        "M024",
+        "t",
+        schema(table(*(Column(f"c{n}", Text()) for n in range(1600)))),
+        schema(table(*(Column(f"c{n}", Text()) for n in range(1599)))),
+    ),
     ("M015", "t.c", index(Varchar(651)), index(Varchar(650))),
     (
         "M015",

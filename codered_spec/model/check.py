@@ -41,6 +41,7 @@ from codered_spec.model.types import Array, Boolean, Text, Timestamptz, Varchar,
 from codered_spec.model.values import storable
 from codered_spec.sql import MAX_IDENTIFIER_BYTES
 
+MAX_COLUMNS: Final = 1600
 SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 _BOUNDED_VARCHAR: Final = 650
 """Code points that take at most 2600 bytes: what a btree entry surely holds."""
@@ -192,6 +193,13 @@ def _check_table(table: Table, tables: dict[str, Table], schema: Schema) -> Iter
                 subject=f"{table.name}.{key.name}",
             )
         alike.setdefault(kind, key.name)
+    if len(table.columns) > MAX_COLUMNS:
+        yield Diagnostic(
+            "M024",
+            f"{table.name} has {len(table.columns)} columns, Postgres takes {MAX_COLUMNS}",
+            "move some of them into a table of their own",
+            subject=table.name,
+        )
     for column in table.columns:
         address = f"{table.name}.{column.name}"
         yield from _check_name(column.name, "column", address)
@@ -414,7 +422,7 @@ def _check_bounds(table: Table, columns: dict[str, Column]) -> Iterator[Diagnost
     for key in table.keys:
         indexed.update(dict.fromkeys(key.columns, key.name))
     for index in table.indexes:
-        if index.method in (Method.BTREE, Method.GIN):
+        if index.method in (Method.BTREE, Method.GIN, Method.BRIN):
             indexed.update({k.column: index.name for k in index.keys})
     for name, owner in indexed.items():
         column = columns.get(name)
