@@ -59,8 +59,10 @@ def contract_deep(session: nox.Session) -> None:
         "CONTRACT_ROWS": "1000000",
         "TRANSPORT_VALUES": "500000",
         "ROUND_TRIP_EXAMPLES": "2000",
+        "ANY_SPEC_EXAMPLES": "60",
     }
-    files = ("tests/test_contract.py", "tests/test_transports.py", "tests/test_round_trip.py")
+    names = ("contract", "contract_any_spec", "transports", "round_trip")
+    files = tuple(f"tests/test_{name}.py" for name in names)
     session.run("pytest", "-n", str(WORKERS), *(session.posargs or files), env=deep)
 
 

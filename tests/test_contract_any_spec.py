@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from model_strategies import schemas
 
+from codered_spec.compiler import validators
 from codered_spec.connection import Connection
 from codered_spec.contract import Plan, RandomChoices, Scene, faults, neighbours
 from codered_spec.contract.verdicts import insert, verdicts
 from codered_spec.emit.ddl import emit_sql
-from codered_spec.emit.validators import emit_validators
 from codered_spec.errors import InputError
 from codered_spec.model.schema import Method, Schema
-from codered_spec.validation import Validator
 
-
-def validators(schema: Schema) -> dict[str, Validator]:
-    """The generated validators of a schema, as a user would import them."""
-    [file] = emit_validators(schema, "generated")
-    module: dict[str, Any] = {}
-    exec(compile(file.text, file.path, "exec"), module)
-    found: dict[str, Validator] = module["TABLES"]
-    return found
+EXAMPLES = int(os.environ.get("ANY_SPEC_EXAMPLES", "8"))
+"""A large random schema takes some ten seconds: it has thousands of faults and neighbours."""
 
 
 @settings(
-    max_examples=15,
+    max_examples=EXAMPLES,
     derandomize=True,
     deadline=None,
     phases=(Phase.generate,),
