@@ -111,7 +111,7 @@ def test_every_code_of_the_document_is_explained() -> None:
 # ---- the real documents -----------------------------------------------------------------------
 
 needs_theirs = pytest.mark.skipif(
-    not THEIRS.exists(), reason="the customer's own document is not part of this repository"
+    not THEIRS.exists(), reason="the user's own document is not part of this repository"
 )
 EDITIONS = pytest.mark.parametrize(
     "path", [pytest.param(THEIRS, marks=needs_theirs, id="theirs"), pytest.param(OURS, id="ours")]
