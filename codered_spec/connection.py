@@ -143,17 +143,18 @@ def describe(exc: psycopg.Error) -> str:
 
 
 def _split_userinfo(rest: str) -> tuple[str | None, str]:
-    """``user:password`` and what follows, generously where the password has special characters."""
+    """``user:password`` and what follows.
+
+    A password may hold any character, unescaped ones too, so that only the last @ surely ends it;
+    rather too much is hidden than a part of it shown.
+    """
     at = rest.find("@")
     if at < 0:
         return None, rest
     before = rest[:at]
     if "?" in before and not _NOT_A_PORT.match(rest):
         return None, rest  # the @ belongs to the query
-    slash = rest.find("/", at)
-    query = rest.find("?", at)
-    end = min((i for i in (slash, query) if i >= 0), default=len(rest))
-    at = rest.rfind("@", 0, end)
+    at = rest.rfind("@")
     return rest[:at], rest[at + 1 :]
 
 

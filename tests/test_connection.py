@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codered_spec.connection import connect, database_error, redact
@@ -159,7 +159,8 @@ def test_errors_of_statements_have_a_code(
             "postgresql:///d?host=/run&password=***&user=u",
         ),
         ("postgresql://h/d?options=a@b", "postgresql://h/d?options=a@b"),
-        ("postgresql://u:p@h?options=a@b", "postgresql://u:***@h?options=a@b"),
+        ("postgresql://u:p@h?options=a@b", "postgresql://u:***@b"),
+        ("postgresql://u:a@/b@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:a@b@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:a/b@h/d", "postgresql://u:***@h/d"),
         ("postgresql://u:a?b@h/d", "postgresql://u:***@h/d"),
@@ -178,6 +179,8 @@ def test_passwords_are_redacted(dsn: str, shown: str) -> None:
 SECRETS = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=12)
 
 
+@example("@/")
+@example("@?")
 @given(SECRETS)
 def test_no_password_of_a_uri_is_ever_shown(secret: str) -> None:
     assert "Q7Z" not in redact(f"postgresql://ada:x{secret}Q7Z@db.example.org/brain")
