@@ -131,7 +131,7 @@ def _generate(options: argparse.Namespace) -> int:
 
     spec = load(options.spec)
     if options.check:
-        found = (*stale_files(spec), *migration_findings(spec))
+        found = (*stale_files(spec, generate(spec)), *migration_findings(spec))
         report(options, found)
         if options.json:
             say_json({"findings": [as_data(d) for d in found]})
@@ -228,15 +228,13 @@ def _validate(options: argparse.Namespace) -> int:
             problems: list[dict[str, object]] = []
             if isinstance(row, Diagnostic):
                 report(options, (row,))
-            else:
-                found = validator.problems(row, for_update=options.update)
-                if not found:
-                    continue
+                bad += 1
+            elif found := validator.problems(row, for_update=options.update):
                 problems = [problem.to_dict() for problem in found]
                 if not options.json:
                     for problem in found:
                         say(f"{place}: {problem.code}: {problem}")
-            bad += 1
+                bad += 1
             if options.json and problems:
                 where = {"path": place.path, "line": place.line, "column": place.column}
                 say(json.dumps({"place": where, "problems": problems}, ensure_ascii=False))

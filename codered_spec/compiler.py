@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,14 +212,10 @@ def _has_migrations(folder: Path) -> bool:
     )
 
 
-def stale_files(spec: Spec) -> tuple[Diagnostic, ...]:
+def stale_files(spec: Spec, files: Iterable[File]) -> Iterator[Diagnostic]:
     """One diagnostic (G001) for each generated file that is missing or different on disk."""
-    return tuple(_stale_files(spec))
-
-
-def _stale_files(spec: Spec) -> Iterator[Diagnostic]:
     fix = "run `codered-spec generate`"
-    for file in generate(spec):
+    for file in files:
         path = root_of(spec.path) / file.path
         if not path.exists():
             yield Diagnostic("G001", f"{path} is missing", fix, Place(str(path), 1, 1))
@@ -306,8 +302,9 @@ def check_project(spec_path: str) -> tuple[tuple[Diagnostic, ...], tuple[str, ..
         found += document_findings(spec, document)
     folder = root_of(spec_path) / MIGRATIONS
     if not errors(problems):
-        found += stale_files(spec)
-        inputs += [str(root_of(spec_path) / file.path) for file in generate(spec)]
+        files = generate(spec)
+        found += stale_files(spec, files)
+        inputs += [str(root_of(spec_path) / file.path) for file in files]
         found += migration_findings(spec)
     with contextlib.suppress(OSError):  # what cannot be read is a finding already
         inputs += [str(path) for path in sorted(folder.iterdir()) if path.is_file()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -192,6 +194,16 @@ def test_problems_come_as_json_lines(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_change_may_leave_columns_out(tmp_path: Path) -> None:
     assert validate(tmp_path, "a.jsonl", '{"status": "paused"}') == 1
     assert validate(tmp_path, "a.jsonl", '{"status": "paused"}', "--update") == 0
+
+
+def test_progress_is_told_while_all_rows_are_good(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(step=3)  # seconds between two looks
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    assert validate(tmp_path, "a.jsonl", (json.dumps(GOOD) + "\n") * 2) == 0
+    told = [f"{n} rows, 0 refused" for n in (1, 2, 2)]
+    assert capsys.readouterr().err.splitlines() == told
 
 
 def test_an_unknown_table_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
