@@ -38,19 +38,21 @@ _HALF_BITS = 0x1000_0000  # what a double has beyond single precision, halfway b
 _REST_BITS = 0x1FFF_FFFF
 _WHOLE_FLOAT = 2**53  # from here on a double skips whole numbers
 _HUGE = 10**400
-_FIRST = datetime(1, 1, 2, tzinfo=UTC)
-_LAST = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
+FIRST = datetime(1, 1, 2, tzinfo=UTC)
+LAST = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
+_read_instant = datetime.fromisoformat
 _FARTHEST = timedelta(hours=16)
 _EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
 uuid_text: Callable[[str], object] = re.compile(
-    "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+    "[0-9a-fA-F]{8}+-[0-9a-fA-F]{4}+-[0-9a-fA-F]{4}+-[0-9a-fA-F]{4}+-[0-9a-fA-F]{12}+"
 ).fullmatch
 _decimal_text = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?", re.ASCII).fullmatch
 _date_text = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII).fullmatch
+_offset = r"(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
 _instant_text = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
-    r"(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
+    rf"(?:\+00:00|{_offset}|\.[0-9]{{1,6}}{_offset})",  # the usual ending first: it is faster
     re.ASCII,
 ).fullmatch
 
@@ -98,15 +100,21 @@ def number(value: Any) -> Decimal | None:
     """
     kind = type(value)
     if kind is Decimal:
-        exponent = value.as_tuple().exponent
+        # as_tuple() makes an object of each digit, and is not needed for a short number
+        exact: Decimal = value
+        if exact.is_finite() and -900 < exact.adjusted() < 900 and len(str(exact)) < 90:
+            return exact
+        exponent = exact.as_tuple().exponent
         # a letter for NaN and infinities
-        return value if type(exponent) is int and -1000 <= exponent <= 1000 else None
+        return exact if type(exponent) is int and -1000 <= exponent <= 1000 else None
     if kind is int:
         return Decimal(value) if -_HUGE < value < _HUGE else None
     if kind is float:
+        if not isfinite(value):
+            return None
         text = repr(value)
-        digits = text.partition("e")[0].replace(".", "").strip("-0")
-        if not isfinite(value) or len(digits) > 15:
+        # one of the characters is a point or an e
+        if len(text) > 16 and len(text.partition("e")[0].replace(".", "").strip("-0")) > 15:
             return None
         return Decimal(text)
     if kind is str and _decimal_text(value):
@@ -165,20 +173,19 @@ def instant(value: Any) -> datetime | None:
     Instants within a day of the ends of Python's calendar are refused, because another time zone
     could not show them.
     """
-    if type(value) is str and _instant_text(value):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if type(value) is not datetime or value.tzinfo is None:
-        return None
     try:
-        if value.tzinfo is not UTC:
+        if type(value) is str:
+            if not _instant_text(value):
+                return None
+            value = _read_instant(value)
+        elif type(value) is not datetime or value.tzinfo is None:
+            return None
+        elif value.tzinfo is not UTC:
             offset = value.utcoffset()
             if offset is None or offset.microseconds or not -_FARTHEST < offset < _FARTHEST:
                 return None  # no text form that Postgres reads
-        return value if _FIRST <= value <= _LAST else None
-    except Exception:  # noqa: BLE001 -- a tzinfo is anybody's code, or knows no offset
+        return value if FIRST <= value <= LAST else None
+    except Exception:  # noqa: BLE001 -- no such day, or a tzinfo, which is anybody's code
         return None
 
 
@@ -297,7 +304,8 @@ def ordered(lower: object, upper: object, strict: bool, convert: Callable[[Any],
 
 def convert_uuid(value: Any) -> UUID:
     """A ``uuid.UUID``."""
-    return value if type(value) is UUID else UUID(value)
+    # UUID(value) would look for the forms that uuid_text has kept out
+    return value if type(value) is UUID else UUID(int=int(value.replace("-", ""), 16))
 
 
 def convert_uuids(value: Any) -> list[UUID]:
@@ -314,7 +322,7 @@ def convert_numeric(scale: int | None) -> Callable[[Any], Decimal]:
         assert found is not None
         if unit is None:
             return found or found.copy_abs()  # numeric has no negative zero
-        rounded = found.quantize(unit, context=_EXACT)
+        rounded = found.quantize(unit, None, _EXACT)
         return rounded or rounded.copy_abs()
 
     return convert
@@ -331,7 +339,7 @@ def convert_instant(value: Any) -> datetime:
     """An aware ``datetime`` in UTC."""
     found = instant(value)
     assert found is not None
-    return found.astimezone(UTC)
+    return found if found.tzinfo is UTC else found.astimezone(UTC)
 
 
 def convert_json(value: Any) -> JsonText:
@@ -374,48 +382,22 @@ def convert_each(convert: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
 
 
 class Column:
-    """What the explanation of a refusal knows of a column."""
+    """What the explanation of a refusal knows of a column: its name, its type and some facts."""
 
-    __slots__ = (
-        "allowed",
-        "default",
-        "known",
-        "max_bytes",
-        "maximum",
-        "minimum",
-        "name",
-        "nonzero",
-        "nullable",
-        "pattern",
-        "type",
-    )
+    nullable: bool = False
+    default: bool = False
+    allowed: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    minimum: str | None = None
+    maximum: str | None = None
+    pattern: str | None = None
+    max_bytes: int | None = None
+    nonzero: bool = False
 
-    def __init__(
-        self,
-        name: str,
-        type_: str,
-        *,
-        nullable: bool = False,
-        default: bool = False,
-        allowed: tuple[str, ...] = (),
-        known: tuple[str, ...] = (),
-        minimum: str | None = None,
-        maximum: str | None = None,
-        pattern: str | None = None,
-        max_bytes: int | None = None,
-        nonzero: bool = False,
-    ) -> None:
+    def __init__(self, name: str, type_: str, **facts: Any) -> None:
         self.name = name
         self.type = type_
-        self.nullable = nullable
-        self.default = default
-        self.allowed = allowed
-        self.known = known
-        self.minimum = minimum
-        self.maximum = maximum
-        self.pattern = pattern
-        self.max_bytes = max_bytes
-        self.nonzero = nonzero
+        self.__dict__.update(facts)
 
 
 class Problem:
@@ -633,11 +615,20 @@ class InvalidRow(ValueError):  # noqa: N818 -- the public name
         return {"table": self.table, "problems": [p.to_dict() for p in self.problems]}
 
 
+def empty_row(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """What a row without any column says: NULL where a column takes it, else that it is missing.
+
+    A row laid over it has every column in a fixed order, and more entries only if it has unknown
+    ones.
+    """
+    return {name: None if column.nullable else MISSING for name, column in columns.items()}
+
+
 def unknown_columns(row: Mapping[str, object], columns: Mapping[str, Column]) -> list[Problem]:
     """A problem for each key that is not a column."""
     return [
-        Problem(Column(_key(key), "unknown"), value, known_columns=columns)
-        for key, value in row.items()
+        Problem(Column(_key(key), "unknown"), row[key], known_columns=columns)
+        for key in row
         if key not in columns
     ]
 
@@ -659,7 +650,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 class Validator:
     """The validator of one table, put together from its generated functions."""
 
-    __slots__ = ("_convert", "_problems", "columns", "name", "ok")
+    __slots__ = ("_problems", "_store", "columns", "name", "ok")
 
     def __init__(
         self,
@@ -667,14 +658,14 @@ class Validator:
         ok: Callable[[dict[str, Any]], bool],
         problems: Callable[[dict[str, Any], bool], list[Problem]],
         columns: Mapping[str, Column],
-        convert: tuple[tuple[str, Callable[[Any], Any]], ...],
+        store: Callable[[dict[str, Any]], dict[str, Any]],
     ) -> None:
         self.name = name
         self.ok = ok
         """Whether the row can be inserted: the fast answer without reasons."""
         self._problems = problems
         self.columns = columns
-        self._convert = convert
+        self._store = store
 
     def problems(self, row: Mapping[str, Any], *, for_update: bool = False) -> list[Problem]:
         """Every problem of the row, in the order of the columns; unknown columns first."""
@@ -682,17 +673,12 @@ class Validator:
 
     def validate(self, row: Mapping[str, Any], *, for_update: bool = False) -> dict[str, Any]:
         """The row as the database would store it. Raises :class:`InvalidRow`."""
-        plain = _plain(row)
+        plain = row if type(row) is dict else _plain(row)
         if for_update or not self.ok(plain):
             found = self._problems(plain, for_update)
             if found:
                 raise InvalidRow(self.name, tuple(found))
-        stored = dict(plain)
-        for name, convert in self._convert:
-            value = stored.get(name)
-            if value is not None:
-                stored[name] = convert(value)
-        return stored
+        return self._store(plain.copy())
 
 
 # ---- JSON Schema ------------------------------------------------------------------------------

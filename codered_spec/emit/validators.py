@@ -51,7 +51,7 @@ from codered_spec.model.types import (
     Vector,
 )
 from codered_spec.model.values import integer_range
-from codered_spec.validation import MAX_TEXT
+from codered_spec.validation import MAX_TEXT, size, unicode_ok
 
 MAX_UNSCALED = 400
 """Digits on either side of the point of a ``numeric`` without precision."""
@@ -125,9 +125,10 @@ def _expression(column: Column, rules: list[Rule], v: str, names: _Names) -> str
         case Date():
             return f"(type({v}) is date or date_of({v}) is not None)"
         case Timestamptz():
-            return f"(instant({v}) is not None)"
+            usual = f"type({v}) is datetime and {v}.tzinfo is UTC and FIRST <= {v} <= LAST"
+            return f"(({usual}) or instant({v}) is not None)"
         case Jsonb():
-            return f"json_ok({v})"
+            return f"({v} is not None and json_ok({v}))"  # None is NULL here, not JSON null
         case Vector(dimensions):
             nonzero = _find(rules, NonZero) is not None
             return f"vector_ok({v}, {dimensions}, nonzero={nonzero})"
@@ -137,26 +138,58 @@ def _expression(column: Column, rules: list[Rule], v: str, names: _Names) -> str
 
 
 def _text(column: Column, rules: list[Rule], v: str, names: _Names) -> str:
-    parts = [f"type({v}) is str"]
     values = _find(rules, OneOf)
+    limit = _find(rules, MaxBytes)
+    patterns = [rule.pattern for rule in rules if isinstance(rule, Matches)]
+    plain = any(map(_printable, patterns))
+    tests = []
     if isinstance(values, OneOf):
         members = names.constant("_VALUES_", f"frozenset({_literal(values.values)})")
-        parts.append(f"{v} in {members}")
-    else:
-        parts.append(f'("\\0" not in {v} if {v}.isascii() else unicode_ok({v}))')
-    limit = _find(rules, MaxBytes)
+        tests.append(f"{v} in {members}")
+    elif not plain:
+        tests.append(f'("\\0" not in {v} if {v}.isascii() else unicode_ok({v}))')
     if isinstance(limit, MaxBytes):
-        parts.append(f"size({v}) <= {limit.limit}")
+        tests.append(f"{'len' if plain else 'size'}({v}) <= {limit.limit}")
     if isinstance(column.type, Varchar):
-        parts.append(f"len({v}) <= {column.type.length}")
+        tests.append(f"len({v}) <= {column.type.length}")
     elif values is None and not (isinstance(limit, MaxBytes) and limit.limit <= MAX_TEXT):
-        parts.append(f"len({v}) <= MAX_TEXT")
+        tests.append(f"len({v}) <= MAX_TEXT")
+    for pattern in patterns:
+        match = names.constant("_FORMAT_", f"re.compile({_body(pattern)!r}).fullmatch")
+        tests.append(f"{match}({v}) is not None")
+    test = " and ".join(tests)
+    known = [value for value in column.known if _fits(value, column, rules)]
+    if known and values is None:  # most rows have one of these: no need to look into the text
+        members = names.constant("_KNOWN_", f"frozenset({_literal(known)})")
+        test = f"({v} in {members} or ({test}))"
+    return f"(type({v}) is str and {test})"
+
+
+def _body(pattern: str) -> str:
+    return f"(?:{pattern.removeprefix('^').removesuffix('$')})"
+
+
+def _printable(pattern: str) -> bool:
+    """Whether a text that matches is printable ASCII, so that nobody need look for NUL in it.
+
+    True only for patterns in which each character stands for itself or for a range.
+    """
+    return re.fullmatch("[ -~]*", pattern) is not None and not re.search(
+        r"[\\.]|\[\^|\(\?(?!:)", pattern
+    )
+
+
+def _fits(value: str, column: Column, rules: list[Rule]) -> bool:
+    """Whether a known value keeps the rules of its column: nobody else makes sure of it."""
+    longest = column.type.length if isinstance(column.type, Varchar) else MAX_TEXT
+    if not unicode_ok(value) or len(value) > longest:
+        return False
     for rule in rules:
-        if isinstance(rule, Matches):
-            body = rule.pattern.removeprefix("^").removesuffix("$")
-            pattern = names.constant("_FORMAT_", f"re.compile({f'(?:{body})'!r}).fullmatch")
-            parts.append(f"{pattern}({v}) is not None")
-    return "(" + " and ".join(parts) + ")"
+        if isinstance(rule, MaxBytes) and size(value) > rule.limit:
+            return False
+        if isinstance(rule, Matches) and re.fullmatch(_body(rule.pattern), value) is None:
+            return False
+    return True
 
 
 def _numeric(type_: Numeric, rules: list[Rule], v: str, names: _Names) -> str:
@@ -180,7 +213,33 @@ def _numeric(type_: Numeric, rules: list[Rule], v: str, names: _Names) -> str:
             high = min(high, _Bound(_WIDE.add(most, half), exact or most < 0))
     left, right = (names.constant("_NUMBER_", f"Decimal({str(b.value)!r})") for b in (low, high))
     signs = ["<=" if bound.inclusive else "<" for bound in (low, high)]
-    return f"((n := number({v})) is not None and {left} {signs[0]} n {signs[1]} {right})"
+    within = f"{left} {signs[0]} {{}} {signs[1]} {right}".format
+    # what is short needs no number(), which would look for digits that no transport has
+    short = f"{v}.is_finite() and -900 < {v}.adjusted() < 900 and len(str({v})) < 90"
+    ways = [f"type({v}) is Decimal and {short} and {within(v)}"]
+    if type_.precision is not None and 0 <= type_.scale <= type_.precision <= FLOAT_DIGITS:
+        ways.append(f"type({v}) is float and {_float_within(type_.scale, low, high, v)}")
+    ways.append(f"(n := number({v})) is not None and {within('n')}")
+    return f"(({') or ('.join(ways)}))"
+
+
+FLOAT_DIGITS = 15
+"""Every decimal number of so few significant digits is another double."""
+
+
+def _float_within(scale: int, low: _Bound, high: _Bound, v: str) -> str:
+    """True only for a float that is the nearest to a multiple of the unit between the bounds.
+
+    Then this multiple is what its digits say, and it has no more digits than the type: dividing two
+    whole numbers that a double holds exactly gives the nearest double.
+    """
+    ten = 10**scale
+    least = int(_WIDE.multiply(low.value, ten).to_integral_value(ROUND_CEILING))
+    most = int(_WIDE.multiply(high.value, ten).to_integral_value(ROUND_FLOOR))
+    least += not low.inclusive and least == _WIDE.multiply(low.value, ten)
+    most -= not high.inclusive and most == _WIDE.multiply(high.value, ten)
+    unit = repr(float(ten))
+    return f"{least / ten!r} <= {v} <= {most / ten!r} and round({v} * {unit}) / {unit} == {v}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -213,8 +272,8 @@ def _array(column: Column, element: Scalar, rules: list[Rule], v: str, names: _N
     if isinstance(element, Uuid):
         return f"uuids_ok({v})"
     one = _expression(Column(column.name, element), [], "e", names)
-    if isinstance(element, Jsonb):  # JSON null would be NULL, and a list another dimension
-        one = f"(e is not None and type(e) is not list and {one})"
+    if isinstance(element, Jsonb):  # a list would be another dimension
+        one = f"(type(e) is not list and {one})"
     test = f"(type({v}) is list and len({v}) <= MAX_ITEMS and all({one} for e in {v}))"
     limit = _find(rules, MaxBytes)
     return f"({test} and texts_ok({v}, {limit.limit}))" if isinstance(limit, MaxBytes) else test
@@ -236,7 +295,7 @@ def _module(schema: Schema) -> Iterator[str]:
     yield "# ruff: noqa"
     yield "# mypy: ignore-errors"
     yield "import re"
-    yield "from datetime import date"
+    yield "from datetime import UTC, date, datetime"
     yield "from decimal import Decimal"
     yield "from operator import itemgetter"
     yield "from uuid import UUID"
@@ -255,16 +314,16 @@ def _module(schema: Schema) -> Iterator[str]:
         suffix = _python_name(table.name)
         yield (
             f"    {table.name!r}: Validator({table.name!r}, _ok_{suffix}, _problems_{suffix},"
-            f" _COLUMNS_{suffix}, _CONVERT_{suffix}),"
+            f" _COLUMNS_{suffix}, _store_{suffix}),"
         )
     yield "}"
 
 
 _IMPORTS = (
-    "MAX_ITEMS MAX_TEXT MISSING Column Problem Validator convert_date convert_each convert_float"
-    " convert_instant convert_json convert_numeric convert_uuid convert_uuids convert_vector"
-    " convert_vector_text date_of float_ok instant json_ok"
-    " number ordered real_ok single size subset_ok texts_ok unicode_ok unknown_columns uuid_text"
+    "FIRST LAST MAX_ITEMS MAX_TEXT MISSING Column Problem Validator convert_date convert_each"
+    " convert_float convert_instant convert_json convert_numeric convert_uuid convert_uuids"
+    " convert_vector convert_vector_text date_of empty_row float_ok instant json_ok number"
+    " ordered real_ok single size subset_ok texts_ok unicode_ok unknown_columns uuid_text"
     " uuids_ok vector_ok"
 ).split()
 
@@ -277,10 +336,9 @@ def _python_name(name: str) -> str:
 def _table(table: Table, names: _Names) -> Iterator[str]:
     suffix = _python_name(table.name)
     expressions = {
-        column.name: _expression(column, _rules_of(table, column), "v", names)
+        column.name: _expression(column, _rules_of(table, column), _local(table, column), names)
         for column in table.columns
     }
-    required = [c for c in table.columns if not c.nullable and c.default is None]
     yield ""
     yield ""
     yield f"# ---- {' '.join(table.name.split())} ----"
@@ -288,11 +346,8 @@ def _table(table: Table, names: _Names) -> Iterator[str]:
     yield f"_COLUMNS_{suffix} = {{"
     yield from (f"    {c.name!r}: {_meta(table, c)}," for c in table.columns)
     yield "}"
-    yield f"_NAMES_{suffix} = frozenset(_COLUMNS_{suffix})"
-    yield f"_CONVERT_{suffix} = ("
-    yield from (f"    ({c.name!r}, {how})," for c in table.columns if (how := _conversion(c.type)))
-    yield ")"
-    if len(required) > 1:
+    yield f"_EMPTY_{suffix} = empty_row(_COLUMNS_{suffix})"
+    if len(required := _required(table)) > 1:
         yield f"_required_{suffix} = itemgetter({', '.join(repr(c.name) for c in required)})"
     yield ""
     yield ""
@@ -301,77 +356,115 @@ def _table(table: Table, names: _Names) -> Iterator[str]:
         for check in table.checks
         if isinstance(check.rule, Ordered)
     ]
-    yield from _ok_function(table, suffix, required, expressions, orders)
+    yield from _ok_function(table, suffix, expressions, orders)
     yield ""
     yield ""
-    yield from _problems_function(table, suffix, required, expressions, orders)
+    yield from _problems_function(table, suffix, expressions, orders)
+    yield ""
+    yield ""
+    yield from _store_function(table, suffix, names)
+
+
+def _local(table: Table, column: Column) -> str:
+    """The local variable that has the value of a column."""
+    return f"c{table.columns.index(column)}"
 
 
 def _ok_function(
-    table: Table,
-    suffix: str,
-    required: list[Column],
-    expressions: dict[str, str],
-    orders: list[tuple[Ordered, str]],
+    table: Table, suffix: str, expressions: dict[str, str], orders: list[tuple[Ordered, str]]
 ) -> Iterator[str]:
+    """The required columns at once, an optional one only if it is there, and then none besides."""
+    required = _required(table)
     yield f"def _ok_{suffix}(row):"
-    yield f"    if not _NAMES_{suffix}.issuperset(row):"
-    yield "        return False"
-    local = {column.name: f"c{i}" for i, column in enumerate(required)}
     if required:
-        targets = ", ".join(local.values())
+        targets = ", ".join(_local(table, column) for column in required)
         source = f"_required_{suffix}(row)" if len(required) > 1 else f"row[{required[0].name!r}]"
         yield "    try:"
         yield f"        {targets} = {source}"
         yield "    except KeyError:"
         yield "        return False"
-    yield "    get = row.get"
-    yield "    return ("
-    glue = "    "
+    yield f"    known = {len(required)}"
     for column in table.columns:
-        expression = expressions[column.name]
-        if column.name in local:
-            clause = re.sub(r"\bv\b", local[column.name], expression)
-        elif column.nullable:
-            clause = f"((v := get({column.name!r})) is None or {expression})"
-        else:
-            clause = f"((v := get({column.name!r}, MISSING)) is MISSING or {expression})"
-        yield f"        {glue}{clause}"
-        glue = "and "
+        if column in required:
+            continue
+        v, expression = _local(table, column), expressions[column.name]
+        absent = "None" if column.nullable else "MISSING"
+        yield f"    if {column.name!r} in row:"
+        yield "        known += 1"
+        yield f"        {v} = row[{column.name!r}]"
+        yield f"        if not ({v} is {absent} or {expression}):"
+        yield "            return False"
+    yield "    return ("
+    yield "            len(row) == known"
+    for column in required:
+        yield f"        and {expressions[column.name]}"
     for _, arguments in orders:
-        yield f"        {glue}ordered({arguments})"
-        glue = "and "
+        yield f"        and ordered({arguments})"
     yield "    )"
 
 
+def _required(table: Table) -> list[Column]:
+    return [c for c in table.columns if not c.nullable and c.default is None]
+
+
 def _problems_function(
-    table: Table,
-    suffix: str,
-    required: list[Column],
-    expressions: dict[str, str],
-    orders: list[tuple[Ordered, str]],
+    table: Table, suffix: str, expressions: dict[str, str], orders: list[tuple[Ordered, str]]
 ) -> Iterator[str]:
     yield f"def _problems_{suffix}(row, partial):"
     yield f"    columns = _COLUMNS_{suffix}"
-    yield "    found = unknown_columns(row, columns)"
-    yield "    get = row.get"
+    yield f"    full = {{**_EMPTY_{suffix}, **row}}"
+    yield f"    found = unknown_columns(row, columns) if len(full) > {len(table.columns)} else []"
+    targets = ", ".join(_local(table, column) for column in table.columns)
+    yield f"    {targets}, *_ = full.values()"
     for column in table.columns:
-        expression = expressions[column.name]
-        yield f"    v = get({column.name!r}, MISSING)"
-        if column in required:
-            yield f"    if not (partial if v is MISSING else {expression}):"
-        elif column.nullable:
-            yield f"    if not (v is None or v is MISSING or {expression}):"
+        v, expression = _local(table, column), expressions[column.name]
+        if column.nullable:
+            test = f"{v} is None or {v} is MISSING or {expression}"
+        elif column.default is not None:
+            test = f"{v} is MISSING or {expression}"
         else:
-            yield f"    if not (v is MISSING or {expression}):"
-        yield f"        found.append(Problem(columns[{column.name!r}], v))"
+            test = f"partial if {v} is MISSING else {expression}"
+        yield f"    if not ({test}):"
+        yield f"        found.append(Problem(columns[{column.name!r}], {v}))"
     for rule, arguments in orders:
         yield f"    if not ordered({arguments}):"
         yield (
-            f"        found.append(Problem(columns[{rule.upper!r}], get({rule.upper!r}),"
+            f"        found.append(Problem(columns[{rule.upper!r}], row.get({rule.upper!r}),"
             f" after={rule.lower!r}))"
         )
     yield "    return found"
+
+
+def _store_function(table: Table, suffix: str, names: _Names) -> Iterator[str]:
+    """Turns the values of a valid row into what is stored, those that are not already."""
+    yield f"def _store_{suffix}(row):"
+    yield "    get = row.get"
+    for column in table.columns:
+        convert = _conversion(column.type)
+        if convert is None:
+            continue
+        if "(" in convert:
+            convert = names.constant("_STORED_", convert)
+        yield f"    v = get({column.name!r})"
+        yield f"    if not (v is None{_as_stored(column.type, names)}):"
+        yield f"        row[{column.name!r}] = {convert}(v)"
+    yield "    return row"
+
+
+def _as_stored(type_: PgType, names: _Names) -> str:
+    """More cases in which there is nothing to convert."""
+    match type_:
+        case Uuid():
+            return " or type(v) is UUID"
+        case Date():
+            return " or type(v) is date"
+        case Timestamptz():
+            return " or (type(v) is datetime and v.tzinfo is UTC)"
+        case Numeric(precision, scale) if precision is not None:
+            unit = names.constant("_UNIT_", f"Decimal({str(Decimal(1).scaleb(-scale))!r})")
+            return f" or (type(v) is Decimal and v and v.same_quantum({unit}))"
+        case _:
+            return ""
 
 
 def _order_arguments(table: Table, rule: Ordered, names: _Names) -> str:
@@ -380,7 +473,7 @@ def _order_arguments(table: Table, rule: Ordered, names: _Names) -> str:
     convert = _conversion(column.type) or "convert_numeric(None)"  # whole numbers
     if "(" in convert:
         convert = names.constant("_STORED_", convert)
-    return f"get({rule.lower!r}), get({rule.upper!r}), {rule.strict}, {convert}"
+    return f"row.get({rule.lower!r}), row.get({rule.upper!r}), {rule.strict}, {convert}"
 
 
 def _conversion(type_: PgType) -> str | None:

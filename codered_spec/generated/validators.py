@@ -4,12 +4,14 @@
 # ruff: noqa
 # mypy: ignore-errors
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from operator import itemgetter
 from uuid import UUID
 
 from codered_spec.validation import (
+    FIRST,
+    LAST,
     MAX_ITEMS,
     MAX_TEXT,
     MISSING,
@@ -27,6 +29,7 @@ from codered_spec.validation import (
     convert_vector,
     convert_vector_text,
     date_of,
+    empty_row,
     float_ok,
     instant,
     json_ok,
@@ -44,25 +47,37 @@ from codered_spec.validation import (
     vector_ok,
 )
 
+_KNOWN_1 = frozenset({'antigravity-codered'})
 _VALUES_1 = frozenset({'active', 'paused', 'archived'})
 _NUMBER_1 = Decimal('-0.005')
 _NUMBER_2 = Decimal('99999999.995')
+_STORED_1 = convert_numeric(2)
+_UNIT_1 = Decimal('0.01')
 _VALUES_2 = frozenset({'green', 'yellow', 'red'})
 _VALUES_3 = frozenset({'A', 'B', 'C', 'D', 'E'})
 _VALUES_4 = frozenset({'xs', 's', 'm', 'l', 'xl'})
 _VALUES_5 = frozenset({'backlog', 'in_progress', 'blocked', 'needs_validation', 'done'})
 _FORMAT_1 = re.compile('(?:[a-z][a-z0-9_]*)').fullmatch
+_KNOWN_2 = frozenset({'orchestrator', 'architect', 'code', 'test', 'infra', 'safety', 'cynic', 'research', 'librarian'})
 _VALUES_6 = frozenset({'queued', 'in_progress', 'succeeded', 'failed', 'blocked'})
 _VALUES_7 = frozenset({'gold', 'silver', 'bronze'})
+_KNOWN_3 = frozenset({'intake', 'design', 'implementation', 'testing', 'infra', 'safety_review', 'cynic_review', 'web_research', 'doc_update'})
+_KNOWN_4 = frozenset({'openai', 'anthropic', 'google', 'xai', 'local'})
+_KNOWN_5 = frozenset({'gpt-5.1', 'claude-3-opus'})
 _NUMBER_3 = Decimal('-5E-7')
 _NUMBER_4 = Decimal('999999.9999995')
 _VALUES_8 = frozenset({'succeeded', 'failed'})
+_STORED_2 = convert_numeric(6)
+_UNIT_2 = Decimal('0.000001')
+_KNOWN_6 = frozenset({'github_actions'})
 _VALUES_9 = frozenset({'queued', 'in_progress', 'succeeded', 'failed', 'cancelled'})
+_KNOWN_7 = frozenset({'vercel'})
 _VALUES_10 = frozenset({'preview', 'staging', 'production'})
 _VALUES_11 = frozenset({'queued', 'in_progress', 'succeeded', 'failed'})
 _VALUES_12 = frozenset({'manual', 'ci', 'webhook'})
 _VALUES_13 = frozenset({'ci', 'deploy', 'agent', 'infra', 'unknown'})
 _VALUES_14 = frozenset({'low', 'medium', 'high', 'critical'})
+_KNOWN_8 = frozenset({'ci_failure', 'cynic_review', 'safety_escalation', 'success_story'})
 _VALUES_15 = frozenset({'draft', 'applied', 'deprecated'})
 _VALUES_16 = frozenset({'draft', 'active', 'deprecated'})
 _VALUES_17 = frozenset({'active', 'reversed', 'superseded'})
@@ -71,7 +86,11 @@ _VALUES_19 = frozenset({'short', 'medium', 'long'})
 _VALUES_20 = frozenset({'active', 'deprecated'})
 _NUMBER_5 = Decimal('9999.9999995')
 _VALUES_21 = frozenset({'active', 'deprecated', 'experimental'})
+_KNOWN_9 = frozenset({'README.md', 'docs/orchestration.md'})
+_KNOWN_10 = frozenset({'modules-1-2'})
+_KNOWN_11 = frozenset({'ide', 'infra', 'tokens', 'guardrails', 'learning'})
 _VALUES_22 = frozenset({'planned', 'running', 'completed', 'stopped'})
+_KNOWN_12 = frozenset({'deploy_anyway', 'cynic_reject', 'ignore_safety', 'budget_increase'})
 
 
 # ---- projects ----
@@ -87,69 +106,91 @@ _COLUMNS_projects = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_projects = frozenset(_COLUMNS_projects)
-_CONVERT_projects = (
-    ('id', convert_uuid),
-    ('max_daily_spend_usd', convert_numeric(2)),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_projects = empty_row(_COLUMNS_projects)
 _required_projects = itemgetter('slug', 'name', 'description', 'status')
 
 
 def _ok_projects(row):
-    if not _NAMES_projects.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3 = _required_projects(row)
+        c1, c2, c3, c4 = _required_projects(row)
     except KeyError:
         return False
-    get = row.get
+    known = 4
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'max_daily_spend_usd' in row:
+        known += 1
+        c5 = row['max_daily_spend_usd']
+        if not (c5 is None or ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_1 < c5 < _NUMBER_2) or (type(c5) is float and 0.0 <= c5 <= 99999999.99 and round(c5 * 100.0) / 100.0 == c5) or ((n := number(c5)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+            return False
+    if 'max_daily_tokens' in row:
+        known += 1
+        c6 = row['max_daily_tokens']
+        if not (c6 is None or (type(c6) is int and 0 <= c6 <= 9223372036854775807)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c7 = row['created_at']
+        if not (c7 is MISSING or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c8 = row['updated_at']
+        if not (c8 is MISSING or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is str and ("\0" not in c0 if c0.isascii() else unicode_ok(c0)) and size(c0) <= 2600)
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
+            len(row) == known
+        and (type(c1) is str and (c1 in _KNOWN_1 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is str and c3 in _VALUES_1)
-        and ((v := get('max_daily_spend_usd')) is None or ((n := number(v)) is not None and _NUMBER_1 < n < _NUMBER_2))
-        and ((v := get('max_daily_tokens')) is None or (type(v) is int and 0 <= v <= 9223372036854775807))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
+        and (type(c4) is str and c4 in _VALUES_1)
     )
 
 
 def _problems_projects(row, partial):
     columns = _COLUMNS_projects
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('slug', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600)):
-        found.append(Problem(columns['slug'], v))
-    v = get('name', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['name'], v))
-    v = get('description', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['description'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_1)):
-        found.append(Problem(columns['status'], v))
-    v = get('max_daily_spend_usd', MISSING)
-    if not (v is None or v is MISSING or ((n := number(v)) is not None and _NUMBER_1 < n < _NUMBER_2)):
-        found.append(Problem(columns['max_daily_spend_usd'], v))
-    v = get('max_daily_tokens', MISSING)
-    if not (v is None or v is MISSING or (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['max_daily_tokens'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_projects, **row}
+    found = unknown_columns(row, columns) if len(full) > 9 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is str and (c1 in _KNOWN_1 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))):
+        found.append(Problem(columns['slug'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
+        found.append(Problem(columns['name'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['description'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and c4 in _VALUES_1)):
+        found.append(Problem(columns['status'], c4))
+    if not (c5 is None or c5 is MISSING or ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_1 < c5 < _NUMBER_2) or (type(c5) is float and 0.0 <= c5 <= 99999999.99 and round(c5 * 100.0) / 100.0 == c5) or ((n := number(c5)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+        found.append(Problem(columns['max_daily_spend_usd'], c5))
+    if not (c6 is None or c6 is MISSING or (type(c6) is int and 0 <= c6 <= 9223372036854775807)):
+        found.append(Problem(columns['max_daily_tokens'], c6))
+    if not (c7 is MISSING or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
+        found.append(Problem(columns['created_at'], c7))
+    if not (c8 is MISSING or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
+        found.append(Problem(columns['updated_at'], c8))
     return found
+
+
+def _store_projects(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('max_daily_spend_usd')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_1))):
+        row['max_daily_spend_usd'] = _STORED_1(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- tasks ----
@@ -171,96 +212,134 @@ _COLUMNS_tasks = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_tasks = frozenset(_COLUMNS_tasks)
-_CONVERT_tasks = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('milestone_id', convert_uuid),
-    ('task_cost_ceiling_usd', convert_numeric(2)),
-    ('created_by', convert_uuid),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_tasks = empty_row(_COLUMNS_tasks)
 _required_tasks = itemgetter('project_id', 'title', 'description', 'zone', 'size', 'status')
 
 
 def _ok_tasks(row):
-    if not _NAMES_tasks.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5 = _required_tasks(row)
+        c1, c3, c4, c5, c7, c8 = _required_tasks(row)
     except KeyError:
         return False
-    get = row.get
+    known = 6
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'milestone_id' in row:
+        known += 1
+        c2 = row['milestone_id']
+        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+            return False
+    if 'impact_axes' in row:
+        known += 1
+        c6 = row['impact_axes']
+        if not (c6 is MISSING or subset_ok(c6, _VALUES_3)):
+            return False
+    if 'task_token_budget' in row:
+        known += 1
+        c9 = row['task_token_budget']
+        if not (c9 is None or (type(c9) is int and 0 <= c9 <= 9223372036854775807)):
+            return False
+    if 'task_cost_ceiling_usd' in row:
+        known += 1
+        c10 = row['task_cost_ceiling_usd']
+        if not (c10 is None or ((type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_1 < c10 < _NUMBER_2) or (type(c10) is float and 0.0 <= c10 <= 99999999.99 and round(c10 * 100.0) / 100.0 == c10) or ((n := number(c10)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+            return False
+    if 'domain_tags' in row:
+        known += 1
+        c11 = row['domain_tags']
+        if not (c11 is MISSING or texts_ok(c11, 2600)):
+            return False
+    if 'created_by' in row:
+        known += 1
+        c12 = row['created_by']
+        if not (c12 is None or (type(c12) is UUID or (type(c12) is str and uuid_text(c12) is not None))):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c13 = row['created_at']
+        if not (c13 is MISSING or ((type(c13) is datetime and c13.tzinfo is UTC and FIRST <= c13 <= LAST) or instant(c13) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c14 = row['updated_at']
+        if not (c14 is MISSING or ((type(c14) is datetime and c14.tzinfo is UTC and FIRST <= c14 <= LAST) or instant(c14) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and ((v := get('milestone_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
-        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is str and c3 in _VALUES_2)
-        and ((v := get('impact_axes', MISSING)) is MISSING or subset_ok(v, _VALUES_3))
-        and (type(c4) is str and c4 in _VALUES_4)
-        and (type(c5) is str and c5 in _VALUES_5)
-        and ((v := get('task_token_budget')) is None or (type(v) is int and 0 <= v <= 9223372036854775807))
-        and ((v := get('task_cost_ceiling_usd')) is None or ((n := number(v)) is not None and _NUMBER_1 < n < _NUMBER_2))
-        and ((v := get('domain_tags', MISSING)) is MISSING or texts_ok(v, 2600))
-        and ((v := get('created_by')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
+        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
+        and (type(c5) is str and c5 in _VALUES_2)
+        and (type(c7) is str and c7 in _VALUES_4)
+        and (type(c8) is str and c8 in _VALUES_5)
     )
 
 
 def _problems_tasks(row, partial):
     columns = _COLUMNS_tasks
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('milestone_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['milestone_id'], v))
-    v = get('title', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['title'], v))
-    v = get('description', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['description'], v))
-    v = get('zone', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_2)):
-        found.append(Problem(columns['zone'], v))
-    v = get('impact_axes', MISSING)
-    if not (v is MISSING or subset_ok(v, _VALUES_3)):
-        found.append(Problem(columns['impact_axes'], v))
-    v = get('size', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_4)):
-        found.append(Problem(columns['size'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_5)):
-        found.append(Problem(columns['status'], v))
-    v = get('task_token_budget', MISSING)
-    if not (v is None or v is MISSING or (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['task_token_budget'], v))
-    v = get('task_cost_ceiling_usd', MISSING)
-    if not (v is None or v is MISSING or ((n := number(v)) is not None and _NUMBER_1 < n < _NUMBER_2)):
-        found.append(Problem(columns['task_cost_ceiling_usd'], v))
-    v = get('domain_tags', MISSING)
-    if not (v is MISSING or texts_ok(v, 2600)):
-        found.append(Problem(columns['domain_tags'], v))
-    v = get('created_by', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['created_by'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_tasks, **row}
+    found = unknown_columns(row, columns) if len(full) > 15 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['milestone_id'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['title'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)):
+        found.append(Problem(columns['description'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is str and c5 in _VALUES_2)):
+        found.append(Problem(columns['zone'], c5))
+    if not (c6 is MISSING or subset_ok(c6, _VALUES_3)):
+        found.append(Problem(columns['impact_axes'], c6))
+    if not (partial if c7 is MISSING else (type(c7) is str and c7 in _VALUES_4)):
+        found.append(Problem(columns['size'], c7))
+    if not (partial if c8 is MISSING else (type(c8) is str and c8 in _VALUES_5)):
+        found.append(Problem(columns['status'], c8))
+    if not (c9 is None or c9 is MISSING or (type(c9) is int and 0 <= c9 <= 9223372036854775807)):
+        found.append(Problem(columns['task_token_budget'], c9))
+    if not (c10 is None or c10 is MISSING or ((type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_1 < c10 < _NUMBER_2) or (type(c10) is float and 0.0 <= c10 <= 99999999.99 and round(c10 * 100.0) / 100.0 == c10) or ((n := number(c10)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+        found.append(Problem(columns['task_cost_ceiling_usd'], c10))
+    if not (c11 is MISSING or texts_ok(c11, 2600)):
+        found.append(Problem(columns['domain_tags'], c11))
+    if not (c12 is None or c12 is MISSING or (type(c12) is UUID or (type(c12) is str and uuid_text(c12) is not None))):
+        found.append(Problem(columns['created_by'], c12))
+    if not (c13 is MISSING or ((type(c13) is datetime and c13.tzinfo is UTC and FIRST <= c13 <= LAST) or instant(c13) is not None)):
+        found.append(Problem(columns['created_at'], c13))
+    if not (c14 is MISSING or ((type(c14) is datetime and c14.tzinfo is UTC and FIRST <= c14 <= LAST) or instant(c14) is not None)):
+        found.append(Problem(columns['updated_at'], c14))
     return found
+
+
+def _store_tasks(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('milestone_id')
+    if not (v is None or type(v) is UUID):
+        row['milestone_id'] = convert_uuid(v)
+    v = get('task_cost_ceiling_usd')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_1))):
+        row['task_cost_ceiling_usd'] = _STORED_1(v)
+    v = get('created_by')
+    if not (v is None or type(v) is UUID):
+        row['created_by'] = convert_uuid(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- task_runs ----
@@ -276,71 +355,93 @@ _COLUMNS_task_runs = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'completed_at': Column('completed_at', 'timestamptz', nullable=True),
 }
-_NAMES_task_runs = frozenset(_COLUMNS_task_runs)
-_CONVERT_task_runs = (
-    ('id', convert_uuid),
-    ('task_id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('agent_run_id', convert_uuid),
-    ('created_at', convert_instant),
-    ('completed_at', convert_instant),
-)
+_EMPTY_task_runs = empty_row(_COLUMNS_task_runs)
 _required_task_runs = itemgetter('task_id', 'project_id', 'phase', 'status', 'summary')
 
 
 def _ok_task_runs(row):
-    if not _NAMES_task_runs.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4 = _required_task_runs(row)
+        c1, c2, c3, c4, c6 = _required_task_runs(row)
     except KeyError:
         return False
-    get = row.get
+    known = 5
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'agent_run_id' in row:
+        known += 1
+        c5 = row['agent_run_id']
+        if not (c5 is None or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c7 = row['created_at']
+        if not (c7 is MISSING or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
+            return False
+    if 'completed_at' in row:
+        known += 1
+        c8 = row['completed_at']
+        if not (c8 is None or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
+            len(row) == known
         and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
-        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600 and _FORMAT_1(c2) is not None)
-        and (type(c3) is str and c3 in _VALUES_6)
-        and ((v := get('agent_run_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('completed_at')) is None or (instant(v) is not None))
+        and (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))
+        and (type(c3) is str and (c3 in _KNOWN_2 or (len(c3) <= 2600 and _FORMAT_1(c3) is not None)))
+        and (type(c4) is str and c4 in _VALUES_6)
+        and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
     )
 
 
 def _problems_task_runs(row, partial):
     columns = _COLUMNS_task_runs
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('task_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['task_id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('phase', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600 and _FORMAT_1(v) is not None)):
-        found.append(Problem(columns['phase'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_6)):
-        found.append(Problem(columns['status'], v))
-    v = get('agent_run_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['agent_run_id'], v))
-    v = get('summary', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['summary'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('completed_at', MISSING)
-    if not (v is None or v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['completed_at'], v))
+    full = {**_EMPTY_task_runs, **row}
+    found = unknown_columns(row, columns) if len(full) > 9 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['task_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['project_id'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and (c3 in _KNOWN_2 or (len(c3) <= 2600 and _FORMAT_1(c3) is not None)))):
+        found.append(Problem(columns['phase'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and c4 in _VALUES_6)):
+        found.append(Problem(columns['status'], c4))
+    if not (c5 is None or c5 is MISSING or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+        found.append(Problem(columns['agent_run_id'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+        found.append(Problem(columns['summary'], c6))
+    if not (c7 is MISSING or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
+        found.append(Problem(columns['created_at'], c7))
+    if not (c8 is None or c8 is MISSING or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
+        found.append(Problem(columns['completed_at'], c8))
     return found
+
+
+def _store_task_runs(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('task_id')
+    if not (v is None or type(v) is UUID):
+        row['task_id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('agent_run_id')
+    if not (v is None or type(v) is UUID):
+        row['agent_run_id'] = convert_uuid(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('completed_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['completed_at'] = convert_instant(v)
+    return row
 
 
 # ---- agents ----
@@ -360,85 +461,107 @@ _COLUMNS_agents = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_agents = frozenset(_COLUMNS_agents)
-_CONVERT_agents = (
-    ('id', convert_uuid),
-    ('cost_ceiling_usd_per_task', convert_numeric(2)),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_agents = empty_row(_COLUMNS_agents)
 _required_agents = itemgetter('slug', 'name', 'description', 'default_tier', 'max_tokens_per_call', 'max_calls_per_task', 'cost_ceiling_usd_per_task')
 
 
 def _ok_agents(row):
-    if not _NAMES_agents.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6 = _required_agents(row)
+        c1, c2, c3, c4, c5, c6, c7 = _required_agents(row)
     except KeyError:
         return False
-    get = row.get
+    known = 7
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'allowed_models' in row:
+        known += 1
+        c8 = row['allowed_models']
+        if not (c8 is None or texts_ok(c8)):
+            return False
+    if 'allowed_tools' in row:
+        known += 1
+        c9 = row['allowed_tools']
+        if not (c9 is MISSING or texts_ok(c9)):
+            return False
+    if 'is_active' in row:
+        known += 1
+        c10 = row['is_active']
+        if not (c10 is MISSING or (c10 is True or c10 is False)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c11 = row['created_at']
+        if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c12 = row['updated_at']
+        if not (c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is str and ("\0" not in c0 if c0.isascii() else unicode_ok(c0)) and size(c0) <= 2600)
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
+            len(row) == known
+        and (type(c1) is str and (c1 in _KNOWN_2 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is str and c3 in _VALUES_7)
-        and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
-        and (type(c5) is int and 0 <= c5 <= 2147483647)
-        and ((n := number(c6)) is not None and _NUMBER_1 < n < _NUMBER_2)
-        and ((v := get('allowed_models')) is None or texts_ok(v))
-        and ((v := get('allowed_tools', MISSING)) is MISSING or texts_ok(v))
-        and ((v := get('is_active', MISSING)) is MISSING or (v is True or v is False))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
+        and (type(c4) is str and c4 in _VALUES_7)
+        and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
+        and (type(c6) is int and 0 <= c6 <= 2147483647)
+        and ((type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_1 < c7 < _NUMBER_2) or (type(c7) is float and 0.0 <= c7 <= 99999999.99 and round(c7 * 100.0) / 100.0 == c7) or ((n := number(c7)) is not None and _NUMBER_1 < n < _NUMBER_2))
     )
 
 
 def _problems_agents(row, partial):
     columns = _COLUMNS_agents
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('slug', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600)):
-        found.append(Problem(columns['slug'], v))
-    v = get('name', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['name'], v))
-    v = get('description', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['description'], v))
-    v = get('default_tier', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_7)):
-        found.append(Problem(columns['default_tier'], v))
-    v = get('max_tokens_per_call', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['max_tokens_per_call'], v))
-    v = get('max_calls_per_task', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 2147483647)):
-        found.append(Problem(columns['max_calls_per_task'], v))
-    v = get('cost_ceiling_usd_per_task', MISSING)
-    if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_1 < n < _NUMBER_2)):
-        found.append(Problem(columns['cost_ceiling_usd_per_task'], v))
-    v = get('allowed_models', MISSING)
-    if not (v is None or v is MISSING or texts_ok(v)):
-        found.append(Problem(columns['allowed_models'], v))
-    v = get('allowed_tools', MISSING)
-    if not (v is MISSING or texts_ok(v)):
-        found.append(Problem(columns['allowed_tools'], v))
-    v = get('is_active', MISSING)
-    if not (v is MISSING or (v is True or v is False)):
-        found.append(Problem(columns['is_active'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_agents, **row}
+    found = unknown_columns(row, columns) if len(full) > 13 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is str and (c1 in _KNOWN_2 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))):
+        found.append(Problem(columns['slug'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
+        found.append(Problem(columns['name'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['description'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and c4 in _VALUES_7)):
+        found.append(Problem(columns['default_tier'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is int and 0 <= c5 <= 9223372036854775807)):
+        found.append(Problem(columns['max_tokens_per_call'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is int and 0 <= c6 <= 2147483647)):
+        found.append(Problem(columns['max_calls_per_task'], c6))
+    if not (partial if c7 is MISSING else ((type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_1 < c7 < _NUMBER_2) or (type(c7) is float and 0.0 <= c7 <= 99999999.99 and round(c7 * 100.0) / 100.0 == c7) or ((n := number(c7)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+        found.append(Problem(columns['cost_ceiling_usd_per_task'], c7))
+    if not (c8 is None or c8 is MISSING or texts_ok(c8)):
+        found.append(Problem(columns['allowed_models'], c8))
+    if not (c9 is MISSING or texts_ok(c9)):
+        found.append(Problem(columns['allowed_tools'], c9))
+    if not (c10 is MISSING or (c10 is True or c10 is False)):
+        found.append(Problem(columns['is_active'], c10))
+    if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+        found.append(Problem(columns['created_at'], c11))
+    if not (c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
+        found.append(Problem(columns['updated_at'], c12))
     return found
+
+
+def _store_agents(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('cost_ceiling_usd_per_task')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_1))):
+        row['cost_ceiling_usd_per_task'] = _STORED_1(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- agent_runs ----
@@ -465,115 +588,138 @@ _COLUMNS_agent_runs = {
     'full_output': Column('full_output', 'text', nullable=True),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
-_NAMES_agent_runs = frozenset(_COLUMNS_agent_runs)
-_CONVERT_agent_runs = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('task_id', convert_uuid),
-    ('agent_id', convert_uuid),
-    ('estimated_cost_usd', convert_numeric(6)),
-    ('created_at', convert_instant),
-)
+_EMPTY_agent_runs = empty_row(_COLUMNS_agent_runs)
 _required_agent_runs = itemgetter('project_id', 'agent_id', 'mode', 'provider', 'model', 'tier', 'input_tokens', 'output_tokens', 'estimated_cost_usd', 'latency_ms', 'status', 'input_summary', 'output_summary')
 
 
 def _ok_agent_runs(row):
-    if not _NAMES_agent_runs.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12 = _required_agent_runs(row)
+        c1, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c15, c16 = _required_agent_runs(row)
     except KeyError:
         return False
-    get = row.get
+    known = 13
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'task_id' in row:
+        known += 1
+        c2 = row['task_id']
+        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+            return False
+    if 'error_message' in row:
+        known += 1
+        c13 = row['error_message']
+        if not (c13 is None or (type(c13) is str and ("\0" not in c13 if c13.isascii() else unicode_ok(c13)) and len(c13) <= MAX_TEXT)):
+            return False
+    if 'degraded_from_model' in row:
+        known += 1
+        c14 = row['degraded_from_model']
+        if not (c14 is None or (type(c14) is str and ("\0" not in c14 if c14.isascii() else unicode_ok(c14)) and len(c14) <= MAX_TEXT)):
+            return False
+    if 'full_input' in row:
+        known += 1
+        c17 = row['full_input']
+        if not (c17 is None or (type(c17) is str and ("\0" not in c17 if c17.isascii() else unicode_ok(c17)) and len(c17) <= MAX_TEXT)):
+            return False
+    if 'full_output' in row:
+        known += 1
+        c18 = row['full_output']
+        if not (c18 is None or (type(c18) is str and ("\0" not in c18 if c18.isascii() else unicode_ok(c18)) and len(c18) <= MAX_TEXT)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c19 = row['created_at']
+        if not (c19 is MISSING or ((type(c19) is datetime and c19.tzinfo is UTC and FIRST <= c19 <= LAST) or instant(c19) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and ((v := get('task_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
+            len(row) == known
         and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
-        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT and _FORMAT_1(c2) is not None)
-        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
-        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and size(c4) <= 2600)
-        and (type(c5) is str and c5 in _VALUES_7)
-        and (type(c6) is int and 0 <= c6 <= 9223372036854775807)
-        and (type(c7) is int and 0 <= c7 <= 9223372036854775807)
-        and ((n := number(c8)) is not None and _NUMBER_3 < n < _NUMBER_4)
-        and (type(c9) is int and 0 <= c9 <= 2147483647)
-        and (type(c10) is str and c10 in _VALUES_8)
-        and ((v := get('error_message')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
-        and ((v := get('degraded_from_model')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
-        and (type(c11) is str and ("\0" not in c11 if c11.isascii() else unicode_ok(c11)) and len(c11) <= MAX_TEXT)
-        and (type(c12) is str and ("\0" not in c12 if c12.isascii() else unicode_ok(c12)) and len(c12) <= MAX_TEXT)
-        and ((v := get('full_input')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
-        and ((v := get('full_output')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
+        and (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))
+        and (type(c4) is str and (c4 in _KNOWN_3 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))
+        and (type(c5) is str and (c5 in _KNOWN_4 or (("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)))
+        and (type(c6) is str and (c6 in _KNOWN_5 or (("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and size(c6) <= 2600)))
+        and (type(c7) is str and c7 in _VALUES_7)
+        and (type(c8) is int and 0 <= c8 <= 9223372036854775807)
+        and (type(c9) is int and 0 <= c9 <= 9223372036854775807)
+        and ((type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_3 < c10 < _NUMBER_4) or (type(c10) is float and 0.0 <= c10 <= 999999.999999 and round(c10 * 1000000.0) / 1000000.0 == c10) or ((n := number(c10)) is not None and _NUMBER_3 < n < _NUMBER_4))
+        and (type(c11) is int and 0 <= c11 <= 2147483647)
+        and (type(c12) is str and c12 in _VALUES_8)
+        and (type(c15) is str and ("\0" not in c15 if c15.isascii() else unicode_ok(c15)) and len(c15) <= MAX_TEXT)
+        and (type(c16) is str and ("\0" not in c16 if c16.isascii() else unicode_ok(c16)) and len(c16) <= MAX_TEXT)
     )
 
 
 def _problems_agent_runs(row, partial):
     columns = _COLUMNS_agent_runs
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('task_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['task_id'], v))
-    v = get('agent_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['agent_id'], v))
-    v = get('mode', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT and _FORMAT_1(v) is not None)):
-        found.append(Problem(columns['mode'], v))
-    v = get('provider', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['provider'], v))
-    v = get('model', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600)):
-        found.append(Problem(columns['model'], v))
-    v = get('tier', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_7)):
-        found.append(Problem(columns['tier'], v))
-    v = get('input_tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['input_tokens'], v))
-    v = get('output_tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['output_tokens'], v))
-    v = get('estimated_cost_usd', MISSING)
-    if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_3 < n < _NUMBER_4)):
-        found.append(Problem(columns['estimated_cost_usd'], v))
-    v = get('latency_ms', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 2147483647)):
-        found.append(Problem(columns['latency_ms'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_8)):
-        found.append(Problem(columns['status'], v))
-    v = get('error_message', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['error_message'], v))
-    v = get('degraded_from_model', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['degraded_from_model'], v))
-    v = get('input_summary', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['input_summary'], v))
-    v = get('output_summary', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['output_summary'], v))
-    v = get('full_input', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['full_input'], v))
-    v = get('full_output', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['full_output'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
+    full = {**_EMPTY_agent_runs, **row}
+    found = unknown_columns(row, columns) if len(full) > 20 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17, c18, c19, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['task_id'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+        found.append(Problem(columns['agent_id'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and (c4 in _KNOWN_3 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))):
+        found.append(Problem(columns['mode'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is str and (c5 in _KNOWN_4 or (("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)))):
+        found.append(Problem(columns['provider'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is str and (c6 in _KNOWN_5 or (("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and size(c6) <= 2600)))):
+        found.append(Problem(columns['model'], c6))
+    if not (partial if c7 is MISSING else (type(c7) is str and c7 in _VALUES_7)):
+        found.append(Problem(columns['tier'], c7))
+    if not (partial if c8 is MISSING else (type(c8) is int and 0 <= c8 <= 9223372036854775807)):
+        found.append(Problem(columns['input_tokens'], c8))
+    if not (partial if c9 is MISSING else (type(c9) is int and 0 <= c9 <= 9223372036854775807)):
+        found.append(Problem(columns['output_tokens'], c9))
+    if not (partial if c10 is MISSING else ((type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_3 < c10 < _NUMBER_4) or (type(c10) is float and 0.0 <= c10 <= 999999.999999 and round(c10 * 1000000.0) / 1000000.0 == c10) or ((n := number(c10)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+        found.append(Problem(columns['estimated_cost_usd'], c10))
+    if not (partial if c11 is MISSING else (type(c11) is int and 0 <= c11 <= 2147483647)):
+        found.append(Problem(columns['latency_ms'], c11))
+    if not (partial if c12 is MISSING else (type(c12) is str and c12 in _VALUES_8)):
+        found.append(Problem(columns['status'], c12))
+    if not (c13 is None or c13 is MISSING or (type(c13) is str and ("\0" not in c13 if c13.isascii() else unicode_ok(c13)) and len(c13) <= MAX_TEXT)):
+        found.append(Problem(columns['error_message'], c13))
+    if not (c14 is None or c14 is MISSING or (type(c14) is str and ("\0" not in c14 if c14.isascii() else unicode_ok(c14)) and len(c14) <= MAX_TEXT)):
+        found.append(Problem(columns['degraded_from_model'], c14))
+    if not (partial if c15 is MISSING else (type(c15) is str and ("\0" not in c15 if c15.isascii() else unicode_ok(c15)) and len(c15) <= MAX_TEXT)):
+        found.append(Problem(columns['input_summary'], c15))
+    if not (partial if c16 is MISSING else (type(c16) is str and ("\0" not in c16 if c16.isascii() else unicode_ok(c16)) and len(c16) <= MAX_TEXT)):
+        found.append(Problem(columns['output_summary'], c16))
+    if not (c17 is None or c17 is MISSING or (type(c17) is str and ("\0" not in c17 if c17.isascii() else unicode_ok(c17)) and len(c17) <= MAX_TEXT)):
+        found.append(Problem(columns['full_input'], c17))
+    if not (c18 is None or c18 is MISSING or (type(c18) is str and ("\0" not in c18 if c18.isascii() else unicode_ok(c18)) and len(c18) <= MAX_TEXT)):
+        found.append(Problem(columns['full_output'], c18))
+    if not (c19 is MISSING or ((type(c19) is datetime and c19.tzinfo is UTC and FIRST <= c19 <= LAST) or instant(c19) is not None)):
+        found.append(Problem(columns['created_at'], c19))
     return found
+
+
+def _store_agent_runs(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('task_id')
+    if not (v is None or type(v) is UUID):
+        row['task_id'] = convert_uuid(v)
+    v = get('agent_id')
+    if not (v is None or type(v) is UUID):
+        row['agent_id'] = convert_uuid(v)
+    v = get('estimated_cost_usd')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_2))):
+        row['estimated_cost_usd'] = _STORED_2(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    return row
 
 
 # ---- ci_events ----
@@ -593,86 +739,106 @@ _COLUMNS_ci_events = {
     'url': Column('url', 'text'),
     'logs_url': Column('logs_url', 'text', nullable=True),
 }
-_NAMES_ci_events = frozenset(_COLUMNS_ci_events)
-_CONVERT_ci_events = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('task_id', convert_uuid),
-    ('started_at', convert_instant),
-    ('completed_at', convert_instant),
-)
+_EMPTY_ci_events = empty_row(_COLUMNS_ci_events)
 _required_ci_events = itemgetter('project_id', 'provider', 'workflow_name', 'run_id', 'status', 'commit_sha', 'branch', 'url')
 
 
 def _ok_ci_events(row):
-    if not _NAMES_ci_events.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6, c7 = _required_ci_events(row)
+        c1, c3, c4, c5, c6, c9, c10, c11 = _required_ci_events(row)
     except KeyError:
         return False
-    get = row.get
+    known = 8
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'task_id' in row:
+        known += 1
+        c2 = row['task_id']
+        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+            return False
+    if 'started_at' in row:
+        known += 1
+        c7 = row['started_at']
+        if not (c7 is None or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
+            return False
+    if 'completed_at' in row:
+        known += 1
+        c8 = row['completed_at']
+        if not (c8 is None or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
+            return False
+    if 'logs_url' in row:
+        known += 1
+        c12 = row['logs_url']
+        if not (c12 is None or (type(c12) is str and ("\0" not in c12 if c12.isascii() else unicode_ok(c12)) and len(c12) <= MAX_TEXT)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and ((v := get('task_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
-        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and size(c3) <= 2600)
-        and (type(c4) is str and c4 in _VALUES_9)
-        and ((v := get('started_at')) is None or (instant(v) is not None))
-        and ((v := get('completed_at')) is None or (instant(v) is not None))
-        and (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)
-        and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
-        and (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)
-        and ((v := get('logs_url')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c3) is str and (c3 in _KNOWN_6 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))
+        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
+        and (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and size(c5) <= 2600)
+        and (type(c6) is str and c6 in _VALUES_9)
+        and (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)
+        and (type(c10) is str and ("\0" not in c10 if c10.isascii() else unicode_ok(c10)) and len(c10) <= MAX_TEXT)
+        and (type(c11) is str and ("\0" not in c11 if c11.isascii() else unicode_ok(c11)) and len(c11) <= MAX_TEXT)
     )
 
 
 def _problems_ci_events(row, partial):
     columns = _COLUMNS_ci_events
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('task_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['task_id'], v))
-    v = get('provider', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['provider'], v))
-    v = get('workflow_name', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['workflow_name'], v))
-    v = get('run_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600)):
-        found.append(Problem(columns['run_id'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_9)):
-        found.append(Problem(columns['status'], v))
-    v = get('started_at', MISSING)
-    if not (v is None or v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['started_at'], v))
-    v = get('completed_at', MISSING)
-    if not (v is None or v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['completed_at'], v))
-    v = get('commit_sha', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['commit_sha'], v))
-    v = get('branch', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['branch'], v))
-    v = get('url', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['url'], v))
-    v = get('logs_url', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['logs_url'], v))
+    full = {**_EMPTY_ci_events, **row}
+    found = unknown_columns(row, columns) if len(full) > 13 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['task_id'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and (c3 in _KNOWN_6 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))):
+        found.append(Problem(columns['provider'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)):
+        found.append(Problem(columns['workflow_name'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and size(c5) <= 2600)):
+        found.append(Problem(columns['run_id'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is str and c6 in _VALUES_9)):
+        found.append(Problem(columns['status'], c6))
+    if not (c7 is None or c7 is MISSING or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
+        found.append(Problem(columns['started_at'], c7))
+    if not (c8 is None or c8 is MISSING or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
+        found.append(Problem(columns['completed_at'], c8))
+    if not (partial if c9 is MISSING else (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)):
+        found.append(Problem(columns['commit_sha'], c9))
+    if not (partial if c10 is MISSING else (type(c10) is str and ("\0" not in c10 if c10.isascii() else unicode_ok(c10)) and len(c10) <= MAX_TEXT)):
+        found.append(Problem(columns['branch'], c10))
+    if not (partial if c11 is MISSING else (type(c11) is str and ("\0" not in c11 if c11.isascii() else unicode_ok(c11)) and len(c11) <= MAX_TEXT)):
+        found.append(Problem(columns['url'], c11))
+    if not (c12 is None or c12 is MISSING or (type(c12) is str and ("\0" not in c12 if c12.isascii() else unicode_ok(c12)) and len(c12) <= MAX_TEXT)):
+        found.append(Problem(columns['logs_url'], c12))
     return found
+
+
+def _store_ci_events(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('task_id')
+    if not (v is None or type(v) is UUID):
+        row['task_id'] = convert_uuid(v)
+    v = get('started_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['started_at'] = convert_instant(v)
+    v = get('completed_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['completed_at'] = convert_instant(v)
+    return row
 
 
 # ---- deployments ----
@@ -692,86 +858,106 @@ _COLUMNS_deployments = {
     'started_at': Column('started_at', 'timestamptz', nullable=True),
     'completed_at': Column('completed_at', 'timestamptz', nullable=True),
 }
-_NAMES_deployments = frozenset(_COLUMNS_deployments)
-_CONVERT_deployments = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('task_id', convert_uuid),
-    ('started_at', convert_instant),
-    ('completed_at', convert_instant),
-)
+_EMPTY_deployments = empty_row(_COLUMNS_deployments)
 _required_deployments = itemgetter('project_id', 'provider', 'environment', 'status', 'deployment_id', 'commit_sha', 'branch', 'trigger_source')
 
 
 def _ok_deployments(row):
-    if not _NAMES_deployments.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6, c7 = _required_deployments(row)
+        c1, c3, c4, c5, c7, c8, c9, c10 = _required_deployments(row)
     except KeyError:
         return False
-    get = row.get
+    known = 8
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'task_id' in row:
+        known += 1
+        c2 = row['task_id']
+        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+            return False
+    if 'url' in row:
+        known += 1
+        c6 = row['url']
+        if not (c6 is None or (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+            return False
+    if 'started_at' in row:
+        known += 1
+        c11 = row['started_at']
+        if not (c11 is None or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+            return False
+    if 'completed_at' in row:
+        known += 1
+        c12 = row['completed_at']
+        if not (c12 is None or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and ((v := get('task_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
-        and (type(c2) is str and c2 in _VALUES_10)
-        and (type(c3) is str and c3 in _VALUES_11)
-        and ((v := get('url')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
-        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
-        and (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)
-        and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
-        and (type(c7) is str and c7 in _VALUES_12)
-        and ((v := get('started_at')) is None or (instant(v) is not None))
-        and ((v := get('completed_at')) is None or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c3) is str and (c3 in _KNOWN_7 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))
+        and (type(c4) is str and c4 in _VALUES_10)
+        and (type(c5) is str and c5 in _VALUES_11)
+        and (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)
+        and (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)
+        and (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)
+        and (type(c10) is str and c10 in _VALUES_12)
     )
 
 
 def _problems_deployments(row, partial):
     columns = _COLUMNS_deployments
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('task_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['task_id'], v))
-    v = get('provider', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['provider'], v))
-    v = get('environment', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_10)):
-        found.append(Problem(columns['environment'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_11)):
-        found.append(Problem(columns['status'], v))
-    v = get('url', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['url'], v))
-    v = get('deployment_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['deployment_id'], v))
-    v = get('commit_sha', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['commit_sha'], v))
-    v = get('branch', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['branch'], v))
-    v = get('trigger_source', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_12)):
-        found.append(Problem(columns['trigger_source'], v))
-    v = get('started_at', MISSING)
-    if not (v is None or v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['started_at'], v))
-    v = get('completed_at', MISSING)
-    if not (v is None or v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['completed_at'], v))
+    full = {**_EMPTY_deployments, **row}
+    found = unknown_columns(row, columns) if len(full) > 13 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['task_id'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and (c3 in _KNOWN_7 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))):
+        found.append(Problem(columns['provider'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and c4 in _VALUES_10)):
+        found.append(Problem(columns['environment'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is str and c5 in _VALUES_11)):
+        found.append(Problem(columns['status'], c5))
+    if not (c6 is None or c6 is MISSING or (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+        found.append(Problem(columns['url'], c6))
+    if not (partial if c7 is MISSING else (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)):
+        found.append(Problem(columns['deployment_id'], c7))
+    if not (partial if c8 is MISSING else (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)):
+        found.append(Problem(columns['commit_sha'], c8))
+    if not (partial if c9 is MISSING else (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)):
+        found.append(Problem(columns['branch'], c9))
+    if not (partial if c10 is MISSING else (type(c10) is str and c10 in _VALUES_12)):
+        found.append(Problem(columns['trigger_source'], c10))
+    if not (c11 is None or c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+        found.append(Problem(columns['started_at'], c11))
+    if not (c12 is None or c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
+        found.append(Problem(columns['completed_at'], c12))
     return found
+
+
+def _store_deployments(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('task_id')
+    if not (v is None or type(v) is UUID):
+        row['task_id'] = convert_uuid(v)
+    v = get('started_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['started_at'] = convert_instant(v)
+    v = get('completed_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['completed_at'] = convert_instant(v)
+    return row
 
 
 # ---- errors ----
@@ -790,85 +976,120 @@ _COLUMNS_errors = {
     'severity': Column('severity', 'text', allowed=('low', 'medium', 'high', 'critical')),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
-_NAMES_errors = frozenset(_COLUMNS_errors)
-_CONVERT_errors = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('task_id', convert_uuid),
-    ('ci_event_id', convert_uuid),
-    ('deployment_id', convert_uuid),
-    ('agent_run_id', convert_uuid),
-    ('details', convert_json),
-    ('created_at', convert_instant),
-)
+_EMPTY_errors = empty_row(_COLUMNS_errors)
 _required_errors = itemgetter('project_id', 'source', 'code', 'message', 'severity')
 
 
 def _ok_errors(row):
-    if not _NAMES_errors.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4 = _required_errors(row)
+        c1, c6, c7, c8, c10 = _required_errors(row)
     except KeyError:
         return False
-    get = row.get
+    known = 5
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'task_id' in row:
+        known += 1
+        c2 = row['task_id']
+        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+            return False
+    if 'ci_event_id' in row:
+        known += 1
+        c3 = row['ci_event_id']
+        if not (c3 is None or (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+            return False
+    if 'deployment_id' in row:
+        known += 1
+        c4 = row['deployment_id']
+        if not (c4 is None or (type(c4) is UUID or (type(c4) is str and uuid_text(c4) is not None))):
+            return False
+    if 'agent_run_id' in row:
+        known += 1
+        c5 = row['agent_run_id']
+        if not (c5 is None or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+            return False
+    if 'details' in row:
+        known += 1
+        c9 = row['details']
+        if not (c9 is None or (c9 is not None and json_ok(c9))):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c11 = row['created_at']
+        if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and ((v := get('task_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and ((v := get('ci_event_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and ((v := get('deployment_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and ((v := get('agent_run_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c1) is str and c1 in _VALUES_13)
-        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
-        and ((v := get('details')) is None or json_ok(v))
-        and (type(c4) is str and c4 in _VALUES_14)
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c6) is str and c6 in _VALUES_13)
+        and (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)
+        and (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)
+        and (type(c10) is str and c10 in _VALUES_14)
     )
 
 
 def _problems_errors(row, partial):
     columns = _COLUMNS_errors
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('task_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['task_id'], v))
-    v = get('ci_event_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['ci_event_id'], v))
-    v = get('deployment_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['deployment_id'], v))
-    v = get('agent_run_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['agent_run_id'], v))
-    v = get('source', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_13)):
-        found.append(Problem(columns['source'], v))
-    v = get('code', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['code'], v))
-    v = get('message', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['message'], v))
-    v = get('details', MISSING)
-    if not (v is None or v is MISSING or json_ok(v)):
-        found.append(Problem(columns['details'], v))
-    v = get('severity', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_14)):
-        found.append(Problem(columns['severity'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
+    full = {**_EMPTY_errors, **row}
+    found = unknown_columns(row, columns) if len(full) > 12 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['task_id'], c2))
+    if not (c3 is None or c3 is MISSING or (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+        found.append(Problem(columns['ci_event_id'], c3))
+    if not (c4 is None or c4 is MISSING or (type(c4) is UUID or (type(c4) is str and uuid_text(c4) is not None))):
+        found.append(Problem(columns['deployment_id'], c4))
+    if not (c5 is None or c5 is MISSING or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+        found.append(Problem(columns['agent_run_id'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is str and c6 in _VALUES_13)):
+        found.append(Problem(columns['source'], c6))
+    if not (partial if c7 is MISSING else (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)):
+        found.append(Problem(columns['code'], c7))
+    if not (partial if c8 is MISSING else (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)):
+        found.append(Problem(columns['message'], c8))
+    if not (c9 is None or c9 is MISSING or (c9 is not None and json_ok(c9))):
+        found.append(Problem(columns['details'], c9))
+    if not (partial if c10 is MISSING else (type(c10) is str and c10 in _VALUES_14)):
+        found.append(Problem(columns['severity'], c10))
+    if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+        found.append(Problem(columns['created_at'], c11))
     return found
+
+
+def _store_errors(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('task_id')
+    if not (v is None or type(v) is UUID):
+        row['task_id'] = convert_uuid(v)
+    v = get('ci_event_id')
+    if not (v is None or type(v) is UUID):
+        row['ci_event_id'] = convert_uuid(v)
+    v = get('deployment_id')
+    if not (v is None or type(v) is UUID):
+        row['deployment_id'] = convert_uuid(v)
+    v = get('agent_run_id')
+    if not (v is None or type(v) is UUID):
+        row['agent_run_id'] = convert_uuid(v)
+    v = get('details')
+    if not (v is None):
+        row['details'] = convert_json(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    return row
 
 
 # ---- lessons ----
@@ -889,92 +1110,127 @@ _COLUMNS_lessons = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_lessons = frozenset(_COLUMNS_lessons)
-_CONVERT_lessons = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('related_task_id', convert_uuid),
-    ('related_agent_id', convert_uuid),
-    ('last_applied_at', convert_instant),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_lessons = empty_row(_COLUMNS_lessons)
 _required_lessons = itemgetter('project_id', 'title', 'description', 'source_type', 'recommendations', 'status')
 
 
 def _ok_lessons(row):
-    if not _NAMES_lessons.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5 = _required_lessons(row)
+        c1, c2, c3, c4, c8, c9 = _required_lessons(row)
     except KeyError:
         return False
-    get = row.get
+    known = 6
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'related_task_id' in row:
+        known += 1
+        c5 = row['related_task_id']
+        if not (c5 is None or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+            return False
+    if 'related_agent_id' in row:
+        known += 1
+        c6 = row['related_agent_id']
+        if not (c6 is None or (type(c6) is UUID or (type(c6) is str and uuid_text(c6) is not None))):
+            return False
+    if 'tags' in row:
+        known += 1
+        c7 = row['tags']
+        if not (c7 is MISSING or texts_ok(c7, 2600)):
+            return False
+    if 'applied_count' in row:
+        known += 1
+        c10 = row['applied_count']
+        if not (c10 is MISSING or (type(c10) is int and 0 <= c10 <= 2147483647)):
+            return False
+    if 'last_applied_at' in row:
+        known += 1
+        c11 = row['last_applied_at']
+        if not (c11 is None or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c12 = row['created_at']
+        if not (c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c13 = row['updated_at']
+        if not (c13 is MISSING or ((type(c13) is datetime and c13.tzinfo is UTC and FIRST <= c13 <= LAST) or instant(c13) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT and _FORMAT_1(c3) is not None)
-        and ((v := get('related_task_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and ((v := get('related_agent_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and ((v := get('tags', MISSING)) is MISSING or texts_ok(v, 2600))
-        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
-        and (type(c5) is str and c5 in _VALUES_15)
-        and ((v := get('applied_count', MISSING)) is MISSING or (type(v) is int and 0 <= v <= 2147483647))
-        and ((v := get('last_applied_at')) is None or (instant(v) is not None))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
+        and (type(c4) is str and (c4 in _KNOWN_8 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))
+        and (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)
+        and (type(c9) is str and c9 in _VALUES_15)
     )
 
 
 def _problems_lessons(row, partial):
     columns = _COLUMNS_lessons
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('title', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['title'], v))
-    v = get('description', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['description'], v))
-    v = get('source_type', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT and _FORMAT_1(v) is not None)):
-        found.append(Problem(columns['source_type'], v))
-    v = get('related_task_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['related_task_id'], v))
-    v = get('related_agent_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['related_agent_id'], v))
-    v = get('tags', MISSING)
-    if not (v is MISSING or texts_ok(v, 2600)):
-        found.append(Problem(columns['tags'], v))
-    v = get('recommendations', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['recommendations'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_15)):
-        found.append(Problem(columns['status'], v))
-    v = get('applied_count', MISSING)
-    if not (v is MISSING or (type(v) is int and 0 <= v <= 2147483647)):
-        found.append(Problem(columns['applied_count'], v))
-    v = get('last_applied_at', MISSING)
-    if not (v is None or v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['last_applied_at'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_lessons, **row}
+    found = unknown_columns(row, columns) if len(full) > 14 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
+        found.append(Problem(columns['title'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['description'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and (c4 in _KNOWN_8 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))):
+        found.append(Problem(columns['source_type'], c4))
+    if not (c5 is None or c5 is MISSING or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+        found.append(Problem(columns['related_task_id'], c5))
+    if not (c6 is None or c6 is MISSING or (type(c6) is UUID or (type(c6) is str and uuid_text(c6) is not None))):
+        found.append(Problem(columns['related_agent_id'], c6))
+    if not (c7 is MISSING or texts_ok(c7, 2600)):
+        found.append(Problem(columns['tags'], c7))
+    if not (partial if c8 is MISSING else (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)):
+        found.append(Problem(columns['recommendations'], c8))
+    if not (partial if c9 is MISSING else (type(c9) is str and c9 in _VALUES_15)):
+        found.append(Problem(columns['status'], c9))
+    if not (c10 is MISSING or (type(c10) is int and 0 <= c10 <= 2147483647)):
+        found.append(Problem(columns['applied_count'], c10))
+    if not (c11 is None or c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+        found.append(Problem(columns['last_applied_at'], c11))
+    if not (c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
+        found.append(Problem(columns['created_at'], c12))
+    if not (c13 is MISSING or ((type(c13) is datetime and c13.tzinfo is UTC and FIRST <= c13 <= LAST) or instant(c13) is not None)):
+        found.append(Problem(columns['updated_at'], c13))
     return found
+
+
+def _store_lessons(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('related_task_id')
+    if not (v is None or type(v) is UUID):
+        row['related_task_id'] = convert_uuid(v)
+    v = get('related_agent_id')
+    if not (v is None or type(v) is UUID):
+        row['related_agent_id'] = convert_uuid(v)
+    v = get('last_applied_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['last_applied_at'] = convert_instant(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- bug_patterns ----
@@ -992,78 +1248,100 @@ _COLUMNS_bug_patterns = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_bug_patterns = frozenset(_COLUMNS_bug_patterns)
-_CONVERT_bug_patterns = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('examples', convert_uuids),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_bug_patterns = empty_row(_COLUMNS_bug_patterns)
 _required_bug_patterns = itemgetter('project_id', 'name', 'pattern_signature', 'impact', 'playbook', 'status')
 
 
 def _ok_bug_patterns(row):
-    if not _NAMES_bug_patterns.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5 = _required_bug_patterns(row)
+        c1, c2, c3, c5, c6, c8 = _required_bug_patterns(row)
     except KeyError:
         return False
-    get = row.get
+    known = 6
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'examples' in row:
+        known += 1
+        c4 = row['examples']
+        if not (c4 is MISSING or uuids_ok(c4)):
+            return False
+    if 'tags' in row:
+        known += 1
+        c7 = row['tags']
+        if not (c7 is MISSING or texts_ok(c7, 2600)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c9 = row['created_at']
+        if not (c9 is MISSING or ((type(c9) is datetime and c9.tzinfo is UTC and FIRST <= c9 <= LAST) or instant(c9) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c10 = row['updated_at']
+        if not (c10 is MISSING or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and ((v := get('examples', MISSING)) is MISSING or uuids_ok(v))
-        and (type(c3) is str and c3 in _VALUES_14)
-        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
-        and ((v := get('tags', MISSING)) is MISSING or texts_ok(v, 2600))
-        and (type(c5) is str and c5 in _VALUES_16)
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
+        and (type(c5) is str and c5 in _VALUES_14)
+        and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
+        and (type(c8) is str and c8 in _VALUES_16)
     )
 
 
 def _problems_bug_patterns(row, partial):
     columns = _COLUMNS_bug_patterns
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('name', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['name'], v))
-    v = get('pattern_signature', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['pattern_signature'], v))
-    v = get('examples', MISSING)
-    if not (v is MISSING or uuids_ok(v)):
-        found.append(Problem(columns['examples'], v))
-    v = get('impact', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_14)):
-        found.append(Problem(columns['impact'], v))
-    v = get('playbook', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['playbook'], v))
-    v = get('tags', MISSING)
-    if not (v is MISSING or texts_ok(v, 2600)):
-        found.append(Problem(columns['tags'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_16)):
-        found.append(Problem(columns['status'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_bug_patterns, **row}
+    found = unknown_columns(row, columns) if len(full) > 11 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
+        found.append(Problem(columns['name'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['pattern_signature'], c3))
+    if not (c4 is MISSING or uuids_ok(c4)):
+        found.append(Problem(columns['examples'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is str and c5 in _VALUES_14)):
+        found.append(Problem(columns['impact'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+        found.append(Problem(columns['playbook'], c6))
+    if not (c7 is MISSING or texts_ok(c7, 2600)):
+        found.append(Problem(columns['tags'], c7))
+    if not (partial if c8 is MISSING else (type(c8) is str and c8 in _VALUES_16)):
+        found.append(Problem(columns['status'], c8))
+    if not (c9 is MISSING or ((type(c9) is datetime and c9.tzinfo is UTC and FIRST <= c9 <= LAST) or instant(c9) is not None)):
+        found.append(Problem(columns['created_at'], c9))
+    if not (c10 is MISSING or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
+        found.append(Problem(columns['updated_at'], c10))
     return found
+
+
+def _store_bug_patterns(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('examples')
+    if not (v is None):
+        row['examples'] = convert_uuids(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- decisions ----
@@ -1086,97 +1364,120 @@ _COLUMNS_decisions = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_decisions = frozenset(_COLUMNS_decisions)
-_CONVERT_decisions = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_decisions = empty_row(_COLUMNS_decisions)
 _required_decisions = itemgetter('project_id', 'title', 'description', 'context', 'options_considered', 'chosen_option', 'rationale', 'owner', 'status')
 
 
 def _ok_decisions(row):
-    if not _NAMES_decisions.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6, c7, c8 = _required_decisions(row)
+        c1, c2, c3, c4, c5, c6, c7, c9, c10 = _required_decisions(row)
     except KeyError:
         return False
-    get = row.get
+    known = 9
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'impact_axes' in row:
+        known += 1
+        c8 = row['impact_axes']
+        if not (c8 is MISSING or subset_ok(c8, _VALUES_3)):
+            return False
+    if 'observed_outcome' in row:
+        known += 1
+        c11 = row['observed_outcome']
+        if not (c11 is None or (type(c11) is str and ("\0" not in c11 if c11.isascii() else unicode_ok(c11)) and len(c11) <= MAX_TEXT)):
+            return False
+    if 'outcome_rating' in row:
+        known += 1
+        c12 = row['outcome_rating']
+        if not (c12 is None or (type(c12) is str and c12 in _VALUES_18)):
+            return False
+    if 'time_to_impact' in row:
+        known += 1
+        c13 = row['time_to_impact']
+        if not (c13 is None or (type(c13) is str and c13 in _VALUES_19)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c14 = row['created_at']
+        if not (c14 is MISSING or ((type(c14) is datetime and c14.tzinfo is UTC and FIRST <= c14 <= LAST) or instant(c14) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c15 = row['updated_at']
+        if not (c15 is MISSING or ((type(c15) is datetime and c15.tzinfo is UTC and FIRST <= c15 <= LAST) or instant(c15) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
         and (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)
         and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
-        and ((v := get('impact_axes', MISSING)) is MISSING or subset_ok(v, _VALUES_3))
         and (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)
-        and (type(c8) is str and c8 in _VALUES_17)
-        and ((v := get('observed_outcome')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
-        and ((v := get('outcome_rating')) is None or (type(v) is str and v in _VALUES_18))
-        and ((v := get('time_to_impact')) is None or (type(v) is str and v in _VALUES_19))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+        and (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)
+        and (type(c10) is str and c10 in _VALUES_17)
     )
 
 
 def _problems_decisions(row, partial):
     columns = _COLUMNS_decisions
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('title', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['title'], v))
-    v = get('description', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['description'], v))
-    v = get('context', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['context'], v))
-    v = get('options_considered', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['options_considered'], v))
-    v = get('chosen_option', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['chosen_option'], v))
-    v = get('rationale', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['rationale'], v))
-    v = get('impact_axes', MISSING)
-    if not (v is MISSING or subset_ok(v, _VALUES_3)):
-        found.append(Problem(columns['impact_axes'], v))
-    v = get('owner', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['owner'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_17)):
-        found.append(Problem(columns['status'], v))
-    v = get('observed_outcome', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['observed_outcome'], v))
-    v = get('outcome_rating', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and v in _VALUES_18)):
-        found.append(Problem(columns['outcome_rating'], v))
-    v = get('time_to_impact', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and v in _VALUES_19)):
-        found.append(Problem(columns['time_to_impact'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_decisions, **row}
+    found = unknown_columns(row, columns) if len(full) > 16 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
+        found.append(Problem(columns['title'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['description'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)):
+        found.append(Problem(columns['context'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)):
+        found.append(Problem(columns['options_considered'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+        found.append(Problem(columns['chosen_option'], c6))
+    if not (partial if c7 is MISSING else (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)):
+        found.append(Problem(columns['rationale'], c7))
+    if not (c8 is MISSING or subset_ok(c8, _VALUES_3)):
+        found.append(Problem(columns['impact_axes'], c8))
+    if not (partial if c9 is MISSING else (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)):
+        found.append(Problem(columns['owner'], c9))
+    if not (partial if c10 is MISSING else (type(c10) is str and c10 in _VALUES_17)):
+        found.append(Problem(columns['status'], c10))
+    if not (c11 is None or c11 is MISSING or (type(c11) is str and ("\0" not in c11 if c11.isascii() else unicode_ok(c11)) and len(c11) <= MAX_TEXT)):
+        found.append(Problem(columns['observed_outcome'], c11))
+    if not (c12 is None or c12 is MISSING or (type(c12) is str and c12 in _VALUES_18)):
+        found.append(Problem(columns['outcome_rating'], c12))
+    if not (c13 is None or c13 is MISSING or (type(c13) is str and c13 in _VALUES_19)):
+        found.append(Problem(columns['time_to_impact'], c13))
+    if not (c14 is MISSING or ((type(c14) is datetime and c14.tzinfo is UTC and FIRST <= c14 <= LAST) or instant(c14) is not None)):
+        found.append(Problem(columns['created_at'], c14))
+    if not (c15 is MISSING or ((type(c15) is datetime and c15.tzinfo is UTC and FIRST <= c15 <= LAST) or instant(c15) is not None)):
+        found.append(Problem(columns['updated_at'], c15))
     return found
+
+
+def _store_decisions(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- llm_providers ----
@@ -1190,60 +1491,78 @@ _COLUMNS_llm_providers = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_llm_providers = frozenset(_COLUMNS_llm_providers)
-_CONVERT_llm_providers = (
-    ('id', convert_uuid),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_llm_providers = empty_row(_COLUMNS_llm_providers)
 _required_llm_providers = itemgetter('name', 'display_name', 'status')
 
 
 def _ok_llm_providers(row):
-    if not _NAMES_llm_providers.issuperset(row):
-        return False
     try:
-        c0, c1, c2 = _required_llm_providers(row)
+        c1, c2, c4 = _required_llm_providers(row)
     except KeyError:
         return False
-    get = row.get
+    known = 3
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'base_url' in row:
+        known += 1
+        c3 = row['base_url']
+        if not (c3 is None or (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c5 = row['created_at']
+        if not (c5 is MISSING or ((type(c5) is datetime and c5.tzinfo is UTC and FIRST <= c5 <= LAST) or instant(c5) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c6 = row['updated_at']
+        if not (c6 is MISSING or ((type(c6) is datetime and c6.tzinfo is UTC and FIRST <= c6 <= LAST) or instant(c6) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is str and ("\0" not in c0 if c0.isascii() else unicode_ok(c0)) and size(c0) <= 2600)
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
-        and ((v := get('base_url')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
-        and (type(c2) is str and c2 in _VALUES_20)
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is str and (c1 in _KNOWN_4 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))
+        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
+        and (type(c4) is str and c4 in _VALUES_20)
     )
 
 
 def _problems_llm_providers(row, partial):
     columns = _COLUMNS_llm_providers
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('name', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600)):
-        found.append(Problem(columns['name'], v))
-    v = get('display_name', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['display_name'], v))
-    v = get('base_url', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['base_url'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_20)):
-        found.append(Problem(columns['status'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_llm_providers, **row}
+    found = unknown_columns(row, columns) if len(full) > 7 else []
+    c0, c1, c2, c3, c4, c5, c6, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is str and (c1 in _KNOWN_4 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))):
+        found.append(Problem(columns['name'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
+        found.append(Problem(columns['display_name'], c2))
+    if not (c3 is None or c3 is MISSING or (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['base_url'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and c4 in _VALUES_20)):
+        found.append(Problem(columns['status'], c4))
+    if not (c5 is MISSING or ((type(c5) is datetime and c5.tzinfo is UTC and FIRST <= c5 <= LAST) or instant(c5) is not None)):
+        found.append(Problem(columns['created_at'], c5))
+    if not (c6 is MISSING or ((type(c6) is datetime and c6.tzinfo is UTC and FIRST <= c6 <= LAST) or instant(c6) is not None)):
+        found.append(Problem(columns['updated_at'], c6))
     return found
+
+
+def _store_llm_providers(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- llm_models ----
@@ -1262,83 +1581,106 @@ _COLUMNS_llm_models = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_llm_models = frozenset(_COLUMNS_llm_models)
-_CONVERT_llm_models = (
-    ('id', convert_uuid),
-    ('provider_id', convert_uuid),
-    ('approx_cost_input_per_1k', convert_numeric(6)),
-    ('approx_cost_output_per_1k', convert_numeric(6)),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_llm_models = empty_row(_COLUMNS_llm_models)
 _required_llm_models = itemgetter('provider_id', 'name', 'tier', 'max_tokens', 'approx_cost_input_per_1k', 'approx_cost_output_per_1k', 'status')
 
 
 def _ok_llm_models(row):
-    if not _NAMES_llm_models.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6 = _required_llm_models(row)
+        c1, c2, c3, c4, c5, c6, c9 = _required_llm_models(row)
     except KeyError:
         return False
-    get = row.get
+    known = 7
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'capabilities' in row:
+        known += 1
+        c7 = row['capabilities']
+        if not (c7 is MISSING or texts_ok(c7)):
+            return False
+    if 'default_usage_domains' in row:
+        known += 1
+        c8 = row['default_usage_domains']
+        if not (c8 is MISSING or texts_ok(c8)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c10 = row['created_at']
+        if not (c10 is MISSING or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c11 = row['updated_at']
+        if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)
-        and (type(c2) is str and c2 in _VALUES_7)
-        and (type(c3) is int and 0 <= c3 <= 9223372036854775807)
-        and ((n := number(c4)) is not None and _NUMBER_3 < n < _NUMBER_5)
-        and ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_5)
-        and ((v := get('capabilities', MISSING)) is MISSING or texts_ok(v))
-        and ((v := get('default_usage_domains', MISSING)) is MISSING or texts_ok(v))
-        and (type(c6) is str and c6 in _VALUES_21)
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600)
+        and (type(c3) is str and c3 in _VALUES_7)
+        and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
+        and ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_5) or (type(c5) is float and 0.0 <= c5 <= 9999.999999 and round(c5 * 1000000.0) / 1000000.0 == c5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_5))
+        and ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_5) or (type(c6) is float and 0.0 <= c6 <= 9999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_5))
+        and (type(c9) is str and c9 in _VALUES_21)
     )
 
 
 def _problems_llm_models(row, partial):
     columns = _COLUMNS_llm_models
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('provider_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['provider_id'], v))
-    v = get('name', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600)):
-        found.append(Problem(columns['name'], v))
-    v = get('tier', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_7)):
-        found.append(Problem(columns['tier'], v))
-    v = get('max_tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['max_tokens'], v))
-    v = get('approx_cost_input_per_1k', MISSING)
-    if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_3 < n < _NUMBER_5)):
-        found.append(Problem(columns['approx_cost_input_per_1k'], v))
-    v = get('approx_cost_output_per_1k', MISSING)
-    if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_3 < n < _NUMBER_5)):
-        found.append(Problem(columns['approx_cost_output_per_1k'], v))
-    v = get('capabilities', MISSING)
-    if not (v is MISSING or texts_ok(v)):
-        found.append(Problem(columns['capabilities'], v))
-    v = get('default_usage_domains', MISSING)
-    if not (v is MISSING or texts_ok(v)):
-        found.append(Problem(columns['default_usage_domains'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_21)):
-        found.append(Problem(columns['status'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_llm_models, **row}
+    found = unknown_columns(row, columns) if len(full) > 12 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['provider_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600)):
+        found.append(Problem(columns['name'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and c3 in _VALUES_7)):
+        found.append(Problem(columns['tier'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is int and 0 <= c4 <= 9223372036854775807)):
+        found.append(Problem(columns['max_tokens'], c4))
+    if not (partial if c5 is MISSING else ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_5) or (type(c5) is float and 0.0 <= c5 <= 9999.999999 and round(c5 * 1000000.0) / 1000000.0 == c5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_5))):
+        found.append(Problem(columns['approx_cost_input_per_1k'], c5))
+    if not (partial if c6 is MISSING else ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_5) or (type(c6) is float and 0.0 <= c6 <= 9999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_5))):
+        found.append(Problem(columns['approx_cost_output_per_1k'], c6))
+    if not (c7 is MISSING or texts_ok(c7)):
+        found.append(Problem(columns['capabilities'], c7))
+    if not (c8 is MISSING or texts_ok(c8)):
+        found.append(Problem(columns['default_usage_domains'], c8))
+    if not (partial if c9 is MISSING else (type(c9) is str and c9 in _VALUES_21)):
+        found.append(Problem(columns['status'], c9))
+    if not (c10 is MISSING or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
+        found.append(Problem(columns['created_at'], c10))
+    if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+        found.append(Problem(columns['updated_at'], c11))
     return found
+
+
+def _store_llm_models(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('provider_id')
+    if not (v is None or type(v) is UUID):
+        row['provider_id'] = convert_uuid(v)
+    v = get('approx_cost_input_per_1k')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_2))):
+        row['approx_cost_input_per_1k'] = _STORED_2(v)
+    v = get('approx_cost_output_per_1k')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_2))):
+        row['approx_cost_output_per_1k'] = _STORED_2(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- llm_usage_daily ----
@@ -1352,62 +1694,72 @@ _COLUMNS_llm_usage_daily = {
     'total_output_tokens': Column('total_output_tokens', 'bigint', minimum='0'),
     'total_cost_usd': Column('total_cost_usd', 'numeric(12,6)', minimum='0'),
 }
-_NAMES_llm_usage_daily = frozenset(_COLUMNS_llm_usage_daily)
-_CONVERT_llm_usage_daily = (
-    ('id', convert_uuid),
-    ('date', convert_date),
-    ('project_id', convert_uuid),
-    ('agent_id', convert_uuid),
-    ('total_cost_usd', convert_numeric(6)),
-)
+_EMPTY_llm_usage_daily = empty_row(_COLUMNS_llm_usage_daily)
 _required_llm_usage_daily = itemgetter('date', 'project_id', 'agent_id', 'total_input_tokens', 'total_output_tokens', 'total_cost_usd')
 
 
 def _ok_llm_usage_daily(row):
-    if not _NAMES_llm_usage_daily.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5 = _required_llm_usage_daily(row)
+        c1, c2, c3, c4, c5, c6 = _required_llm_usage_daily(row)
     except KeyError:
         return False
-    get = row.get
+    known = 6
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is date or date_of(c0) is not None)
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+            len(row) == known
+        and (type(c1) is date or date_of(c1) is not None)
         and (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))
-        and (type(c3) is int and 0 <= c3 <= 9223372036854775807)
+        and (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))
         and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
-        and ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_4)
+        and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
+        and ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or (type(c6) is float and 0.0 <= c6 <= 999999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))
     )
 
 
 def _problems_llm_usage_daily(row, partial):
     columns = _COLUMNS_llm_usage_daily
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('date', MISSING)
-    if not (partial if v is MISSING else (type(v) is date or date_of(v) is not None)):
-        found.append(Problem(columns['date'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('agent_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['agent_id'], v))
-    v = get('total_input_tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['total_input_tokens'], v))
-    v = get('total_output_tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['total_output_tokens'], v))
-    v = get('total_cost_usd', MISSING)
-    if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_3 < n < _NUMBER_4)):
-        found.append(Problem(columns['total_cost_usd'], v))
+    full = {**_EMPTY_llm_usage_daily, **row}
+    found = unknown_columns(row, columns) if len(full) > 7 else []
+    c0, c1, c2, c3, c4, c5, c6, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is date or date_of(c1) is not None)):
+        found.append(Problem(columns['date'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['project_id'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+        found.append(Problem(columns['agent_id'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is int and 0 <= c4 <= 9223372036854775807)):
+        found.append(Problem(columns['total_input_tokens'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is int and 0 <= c5 <= 9223372036854775807)):
+        found.append(Problem(columns['total_output_tokens'], c5))
+    if not (partial if c6 is MISSING else ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or (type(c6) is float and 0.0 <= c6 <= 999999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+        found.append(Problem(columns['total_cost_usd'], c6))
     return found
+
+
+def _store_llm_usage_daily(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('date')
+    if not (v is None or type(v) is date):
+        row['date'] = convert_date(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('agent_id')
+    if not (v is None or type(v) is UUID):
+        row['agent_id'] = convert_uuid(v)
+    v = get('total_cost_usd')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_2))):
+        row['total_cost_usd'] = _STORED_2(v)
+    return row
 
 
 # ---- llm_usage_by_agent ----
@@ -1422,70 +1774,81 @@ _COLUMNS_llm_usage_by_agent = {
     'total_output_tokens': Column('total_output_tokens', 'bigint', minimum='0'),
     'total_cost_usd': Column('total_cost_usd', 'numeric(12,6)', minimum='0'),
 }
-_NAMES_llm_usage_by_agent = frozenset(_COLUMNS_llm_usage_by_agent)
-_CONVERT_llm_usage_by_agent = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('agent_id', convert_uuid),
-    ('window_start', convert_instant),
-    ('window_end', convert_instant),
-    ('total_cost_usd', convert_numeric(6)),
-)
+_EMPTY_llm_usage_by_agent = empty_row(_COLUMNS_llm_usage_by_agent)
 _required_llm_usage_by_agent = itemgetter('project_id', 'agent_id', 'window_start', 'window_end', 'total_input_tokens', 'total_output_tokens', 'total_cost_usd')
 
 
 def _ok_llm_usage_by_agent(row):
-    if not _NAMES_llm_usage_by_agent.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6 = _required_llm_usage_by_agent(row)
+        c1, c2, c3, c4, c5, c6, c7 = _required_llm_usage_by_agent(row)
     except KeyError:
         return False
-    get = row.get
+    known = 7
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
+            len(row) == known
         and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
-        and (instant(c2) is not None)
-        and (instant(c3) is not None)
-        and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
+        and (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))
+        and ((type(c3) is datetime and c3.tzinfo is UTC and FIRST <= c3 <= LAST) or instant(c3) is not None)
+        and ((type(c4) is datetime and c4.tzinfo is UTC and FIRST <= c4 <= LAST) or instant(c4) is not None)
         and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
-        and ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4)
-        and ordered(get('window_start'), get('window_end'), True, convert_instant)
+        and (type(c6) is int and 0 <= c6 <= 9223372036854775807)
+        and ((type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_3 < c7 < _NUMBER_4) or (type(c7) is float and 0.0 <= c7 <= 999999.999999 and round(c7 * 1000000.0) / 1000000.0 == c7) or ((n := number(c7)) is not None and _NUMBER_3 < n < _NUMBER_4))
+        and ordered(row.get('window_start'), row.get('window_end'), True, convert_instant)
     )
 
 
 def _problems_llm_usage_by_agent(row, partial):
     columns = _COLUMNS_llm_usage_by_agent
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('agent_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['agent_id'], v))
-    v = get('window_start', MISSING)
-    if not (partial if v is MISSING else (instant(v) is not None)):
-        found.append(Problem(columns['window_start'], v))
-    v = get('window_end', MISSING)
-    if not (partial if v is MISSING else (instant(v) is not None)):
-        found.append(Problem(columns['window_end'], v))
-    v = get('total_input_tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['total_input_tokens'], v))
-    v = get('total_output_tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['total_output_tokens'], v))
-    v = get('total_cost_usd', MISSING)
-    if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_3 < n < _NUMBER_4)):
-        found.append(Problem(columns['total_cost_usd'], v))
-    if not ordered(get('window_start'), get('window_end'), True, convert_instant):
-        found.append(Problem(columns['window_end'], get('window_end'), after='window_start'))
+    full = {**_EMPTY_llm_usage_by_agent, **row}
+    found = unknown_columns(row, columns) if len(full) > 8 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['agent_id'], c2))
+    if not (partial if c3 is MISSING else ((type(c3) is datetime and c3.tzinfo is UTC and FIRST <= c3 <= LAST) or instant(c3) is not None)):
+        found.append(Problem(columns['window_start'], c3))
+    if not (partial if c4 is MISSING else ((type(c4) is datetime and c4.tzinfo is UTC and FIRST <= c4 <= LAST) or instant(c4) is not None)):
+        found.append(Problem(columns['window_end'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is int and 0 <= c5 <= 9223372036854775807)):
+        found.append(Problem(columns['total_input_tokens'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is int and 0 <= c6 <= 9223372036854775807)):
+        found.append(Problem(columns['total_output_tokens'], c6))
+    if not (partial if c7 is MISSING else ((type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_3 < c7 < _NUMBER_4) or (type(c7) is float and 0.0 <= c7 <= 999999.999999 and round(c7 * 1000000.0) / 1000000.0 == c7) or ((n := number(c7)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+        found.append(Problem(columns['total_cost_usd'], c7))
+    if not ordered(row.get('window_start'), row.get('window_end'), True, convert_instant):
+        found.append(Problem(columns['window_end'], row.get('window_end'), after='window_start'))
     return found
+
+
+def _store_llm_usage_by_agent(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('agent_id')
+    if not (v is None or type(v) is UUID):
+        row['agent_id'] = convert_uuid(v)
+    v = get('window_start')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['window_start'] = convert_instant(v)
+    v = get('window_end')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['window_end'] = convert_instant(v)
+    v = get('total_cost_usd')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_2))):
+        row['total_cost_usd'] = _STORED_2(v)
+    return row
 
 
 # ---- llm_degradation_events ----
@@ -1498,56 +1861,67 @@ _COLUMNS_llm_degradation_events = {
     'reason': Column('reason', 'text'),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
-_NAMES_llm_degradation_events = frozenset(_COLUMNS_llm_degradation_events)
-_CONVERT_llm_degradation_events = (
-    ('id', convert_uuid),
-    ('agent_run_id', convert_uuid),
-    ('created_at', convert_instant),
-)
+_EMPTY_llm_degradation_events = empty_row(_COLUMNS_llm_degradation_events)
 _required_llm_degradation_events = itemgetter('agent_run_id', 'from_model', 'to_model', 'reason')
 
 
 def _ok_llm_degradation_events(row):
-    if not _NAMES_llm_degradation_events.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3 = _required_llm_degradation_events(row)
+        c1, c2, c3, c4 = _required_llm_degradation_events(row)
     except KeyError:
         return False
-    get = row.get
+    known = 4
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c5 = row['created_at']
+        if not (c5 is MISSING or ((type(c5) is datetime and c5.tzinfo is UTC and FIRST <= c5 <= LAST) or instant(c5) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
+        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
     )
 
 
 def _problems_llm_degradation_events(row, partial):
     columns = _COLUMNS_llm_degradation_events
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('agent_run_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['agent_run_id'], v))
-    v = get('from_model', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['from_model'], v))
-    v = get('to_model', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['to_model'], v))
-    v = get('reason', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['reason'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
+    full = {**_EMPTY_llm_degradation_events, **row}
+    found = unknown_columns(row, columns) if len(full) > 6 else []
+    c0, c1, c2, c3, c4, c5, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['agent_run_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
+        found.append(Problem(columns['from_model'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['to_model'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)):
+        found.append(Problem(columns['reason'], c4))
+    if not (c5 is MISSING or ((type(c5) is datetime and c5.tzinfo is UTC and FIRST <= c5 <= LAST) or instant(c5) is not None)):
+        found.append(Problem(columns['created_at'], c5))
     return found
+
+
+def _store_llm_degradation_events(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('agent_run_id')
+    if not (v is None or type(v) is UUID):
+        row['agent_run_id'] = convert_uuid(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    return row
 
 
 # ---- doc_manifest ----
@@ -1566,81 +1940,100 @@ _COLUMNS_doc_manifest = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_doc_manifest = frozenset(_COLUMNS_doc_manifest)
-_CONVERT_doc_manifest = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_doc_manifest = empty_row(_COLUMNS_doc_manifest)
 _required_doc_manifest = itemgetter('project_id', 'path', 'module', 'domain', 'hash', 'size_bytes', 'version')
 
 
 def _ok_doc_manifest(row):
-    if not _NAMES_doc_manifest.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6 = _required_doc_manifest(row)
+        c1, c2, c3, c4, c6, c7, c8 = _required_doc_manifest(row)
     except KeyError:
         return False
-    get = row.get
+    known = 7
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'tags' in row:
+        known += 1
+        c5 = row['tags']
+        if not (c5 is MISSING or texts_ok(c5, 2600)):
+            return False
+    if 'is_active' in row:
+        known += 1
+        c9 = row['is_active']
+        if not (c9 is MISSING or (c9 is True or c9 is False)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c10 = row['created_at']
+        if not (c10 is MISSING or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c11 = row['updated_at']
+        if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)
-        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and size(c3) <= 2600 and _FORMAT_1(c3) is not None)
-        and ((v := get('tags', MISSING)) is MISSING or texts_ok(v, 2600))
-        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
-        and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
-        and (type(c6) is int and 0 <= c6 <= 2147483647)
-        and ((v := get('is_active', MISSING)) is MISSING or (v is True or v is False))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c2) is str and (c2 in _KNOWN_9 or (("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600)))
+        and (type(c3) is str and (c3 in _KNOWN_10 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))
+        and (type(c4) is str and (c4 in _KNOWN_11 or (len(c4) <= 2600 and _FORMAT_1(c4) is not None)))
+        and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
+        and (type(c7) is int and 0 <= c7 <= 9223372036854775807)
+        and (type(c8) is int and 0 <= c8 <= 2147483647)
     )
 
 
 def _problems_doc_manifest(row, partial):
     columns = _COLUMNS_doc_manifest
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('path', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600)):
-        found.append(Problem(columns['path'], v))
-    v = get('module', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['module'], v))
-    v = get('domain', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and size(v) <= 2600 and _FORMAT_1(v) is not None)):
-        found.append(Problem(columns['domain'], v))
-    v = get('tags', MISSING)
-    if not (v is MISSING or texts_ok(v, 2600)):
-        found.append(Problem(columns['tags'], v))
-    v = get('hash', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['hash'], v))
-    v = get('size_bytes', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['size_bytes'], v))
-    v = get('version', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 2147483647)):
-        found.append(Problem(columns['version'], v))
-    v = get('is_active', MISSING)
-    if not (v is MISSING or (v is True or v is False)):
-        found.append(Problem(columns['is_active'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_doc_manifest, **row}
+    found = unknown_columns(row, columns) if len(full) > 12 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and (c2 in _KNOWN_9 or (("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600)))):
+        found.append(Problem(columns['path'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and (c3 in _KNOWN_10 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))):
+        found.append(Problem(columns['module'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and (c4 in _KNOWN_11 or (len(c4) <= 2600 and _FORMAT_1(c4) is not None)))):
+        found.append(Problem(columns['domain'], c4))
+    if not (c5 is MISSING or texts_ok(c5, 2600)):
+        found.append(Problem(columns['tags'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+        found.append(Problem(columns['hash'], c6))
+    if not (partial if c7 is MISSING else (type(c7) is int and 0 <= c7 <= 9223372036854775807)):
+        found.append(Problem(columns['size_bytes'], c7))
+    if not (partial if c8 is MISSING else (type(c8) is int and 0 <= c8 <= 2147483647)):
+        found.append(Problem(columns['version'], c8))
+    if not (c9 is MISSING or (c9 is True or c9 is False)):
+        found.append(Problem(columns['is_active'], c9))
+    if not (c10 is MISSING or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
+        found.append(Problem(columns['created_at'], c10))
+    if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+        found.append(Problem(columns['updated_at'], c11))
     return found
+
+
+def _store_doc_manifest(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- doc_chunks ----
@@ -1657,74 +2050,97 @@ _COLUMNS_doc_chunks = {
     'tags': Column('tags', 'text[]', default=True, max_bytes=2600),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
-_NAMES_doc_chunks = frozenset(_COLUMNS_doc_chunks)
-_CONVERT_doc_chunks = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('doc_id', convert_uuid),
-    ('embedding', convert_vector),
-    ('created_at', convert_instant),
-)
+_EMPTY_doc_chunks = empty_row(_COLUMNS_doc_chunks)
 _required_doc_chunks = itemgetter('project_id', 'doc_id', 'chunk_index', 'content', 'tokens')
 
 
 def _ok_doc_chunks(row):
-    if not _NAMES_doc_chunks.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4 = _required_doc_chunks(row)
+        c1, c2, c3, c4, c6 = _required_doc_chunks(row)
     except KeyError:
         return False
-    get = row.get
+    known = 5
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'embedding' in row:
+        known += 1
+        c5 = row['embedding']
+        if not (c5 is None or vector_ok(c5, 384, nonzero=True)):
+            return False
+    if 'section' in row:
+        known += 1
+        c7 = row['section']
+        if not (c7 is None or (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)):
+            return False
+    if 'tags' in row:
+        known += 1
+        c8 = row['tags']
+        if not (c8 is MISSING or texts_ok(c8, 2600)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c9 = row['created_at']
+        if not (c9 is MISSING or ((type(c9) is datetime and c9.tzinfo is UTC and FIRST <= c9 <= LAST) or instant(c9) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
+            len(row) == known
         and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
-        and (type(c2) is int and 0 <= c2 <= 2147483647)
-        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
-        and ((v := get('embedding')) is None or vector_ok(v, 384, nonzero=True))
-        and (type(c4) is int and 0 <= c4 <= 2147483647)
-        and ((v := get('section')) is None or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT))
-        and ((v := get('tags', MISSING)) is MISSING or texts_ok(v, 2600))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
+        and (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))
+        and (type(c3) is int and 0 <= c3 <= 2147483647)
+        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
+        and (type(c6) is int and 0 <= c6 <= 2147483647)
     )
 
 
 def _problems_doc_chunks(row, partial):
     columns = _COLUMNS_doc_chunks
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('doc_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['doc_id'], v))
-    v = get('chunk_index', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 2147483647)):
-        found.append(Problem(columns['chunk_index'], v))
-    v = get('content', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['content'], v))
-    v = get('embedding', MISSING)
-    if not (v is None or v is MISSING or vector_ok(v, 384, nonzero=True)):
-        found.append(Problem(columns['embedding'], v))
-    v = get('tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 2147483647)):
-        found.append(Problem(columns['tokens'], v))
-    v = get('section', MISSING)
-    if not (v is None or v is MISSING or (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['section'], v))
-    v = get('tags', MISSING)
-    if not (v is MISSING or texts_ok(v, 2600)):
-        found.append(Problem(columns['tags'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
+    full = {**_EMPTY_doc_chunks, **row}
+    found = unknown_columns(row, columns) if len(full) > 10 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['doc_id'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is int and 0 <= c3 <= 2147483647)):
+        found.append(Problem(columns['chunk_index'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)):
+        found.append(Problem(columns['content'], c4))
+    if not (c5 is None or c5 is MISSING or vector_ok(c5, 384, nonzero=True)):
+        found.append(Problem(columns['embedding'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is int and 0 <= c6 <= 2147483647)):
+        found.append(Problem(columns['tokens'], c6))
+    if not (c7 is None or c7 is MISSING or (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)):
+        found.append(Problem(columns['section'], c7))
+    if not (c8 is MISSING or texts_ok(c8, 2600)):
+        found.append(Problem(columns['tags'], c8))
+    if not (c9 is MISSING or ((type(c9) is datetime and c9.tzinfo is UTC and FIRST <= c9 <= LAST) or instant(c9) is not None)):
+        found.append(Problem(columns['created_at'], c9))
     return found
+
+
+def _store_doc_chunks(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('doc_id')
+    if not (v is None or type(v) is UUID):
+        row['doc_id'] = convert_uuid(v)
+    v = get('embedding')
+    if not (v is None):
+        row['embedding'] = convert_vector(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    return row
 
 
 # ---- long_runs ----
@@ -1744,89 +2160,119 @@ _COLUMNS_long_runs = {
     'created_at': Column('created_at', 'timestamptz', default=True),
     'updated_at': Column('updated_at', 'timestamptz', default=True),
 }
-_NAMES_long_runs = frozenset(_COLUMNS_long_runs)
-_CONVERT_long_runs = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('allowed_agents', convert_uuids),
-    ('max_total_cost_usd', convert_numeric(6)),
-    ('started_at', convert_instant),
-    ('completed_at', convert_instant),
-    ('created_at', convert_instant),
-    ('updated_at', convert_instant),
-)
+_EMPTY_long_runs = empty_row(_COLUMNS_long_runs)
 _required_long_runs = itemgetter('project_id', 'name', 'target_duration_hours', 'goal_description', 'max_total_cost_usd', 'max_total_tokens', 'status')
 
 
 def _ok_long_runs(row):
-    if not _NAMES_long_runs.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4, c5, c6 = _required_long_runs(row)
+        c1, c2, c3, c4, c6, c7, c8 = _required_long_runs(row)
     except KeyError:
         return False
-    get = row.get
+    known = 7
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'allowed_agents' in row:
+        known += 1
+        c5 = row['allowed_agents']
+        if not (c5 is MISSING or uuids_ok(c5)):
+            return False
+    if 'started_at' in row:
+        known += 1
+        c9 = row['started_at']
+        if not (c9 is None or ((type(c9) is datetime and c9.tzinfo is UTC and FIRST <= c9 <= LAST) or instant(c9) is not None)):
+            return False
+    if 'completed_at' in row:
+        known += 1
+        c10 = row['completed_at']
+        if not (c10 is None or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c11 = row['created_at']
+        if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+            return False
+    if 'updated_at' in row:
+        known += 1
+        c12 = row['updated_at']
+        if not (c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT)
-        and (type(c2) is int and 0 <= c2 <= 2147483647)
-        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
-        and ((v := get('allowed_agents', MISSING)) is MISSING or uuids_ok(v))
-        and ((n := number(c4)) is not None and _NUMBER_3 < n < _NUMBER_4)
-        and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
-        and (type(c6) is str and c6 in _VALUES_22)
-        and ((v := get('started_at')) is None or (instant(v) is not None))
-        and ((v := get('completed_at')) is None or (instant(v) is not None))
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
-        and ((v := get('updated_at', MISSING)) is MISSING or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
+        and (type(c3) is int and 0 <= c3 <= 2147483647)
+        and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
+        and ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or (type(c6) is float and 0.0 <= c6 <= 999999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))
+        and (type(c7) is int and 0 <= c7 <= 9223372036854775807)
+        and (type(c8) is str and c8 in _VALUES_22)
     )
 
 
 def _problems_long_runs(row, partial):
     columns = _COLUMNS_long_runs
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('name', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['name'], v))
-    v = get('target_duration_hours', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 2147483647)):
-        found.append(Problem(columns['target_duration_hours'], v))
-    v = get('goal_description', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['goal_description'], v))
-    v = get('allowed_agents', MISSING)
-    if not (v is MISSING or uuids_ok(v)):
-        found.append(Problem(columns['allowed_agents'], v))
-    v = get('max_total_cost_usd', MISSING)
-    if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_3 < n < _NUMBER_4)):
-        found.append(Problem(columns['max_total_cost_usd'], v))
-    v = get('max_total_tokens', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['max_total_tokens'], v))
-    v = get('status', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and v in _VALUES_22)):
-        found.append(Problem(columns['status'], v))
-    v = get('started_at', MISSING)
-    if not (v is None or v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['started_at'], v))
-    v = get('completed_at', MISSING)
-    if not (v is None or v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['completed_at'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
-    v = get('updated_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['updated_at'], v))
+    full = {**_EMPTY_long_runs, **row}
+    found = unknown_columns(row, columns) if len(full) > 13 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
+        found.append(Problem(columns['name'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is int and 0 <= c3 <= 2147483647)):
+        found.append(Problem(columns['target_duration_hours'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)):
+        found.append(Problem(columns['goal_description'], c4))
+    if not (c5 is MISSING or uuids_ok(c5)):
+        found.append(Problem(columns['allowed_agents'], c5))
+    if not (partial if c6 is MISSING else ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or (type(c6) is float and 0.0 <= c6 <= 999999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+        found.append(Problem(columns['max_total_cost_usd'], c6))
+    if not (partial if c7 is MISSING else (type(c7) is int and 0 <= c7 <= 9223372036854775807)):
+        found.append(Problem(columns['max_total_tokens'], c7))
+    if not (partial if c8 is MISSING else (type(c8) is str and c8 in _VALUES_22)):
+        found.append(Problem(columns['status'], c8))
+    if not (c9 is None or c9 is MISSING or ((type(c9) is datetime and c9.tzinfo is UTC and FIRST <= c9 <= LAST) or instant(c9) is not None)):
+        found.append(Problem(columns['started_at'], c9))
+    if not (c10 is None or c10 is MISSING or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
+        found.append(Problem(columns['completed_at'], c10))
+    if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
+        found.append(Problem(columns['created_at'], c11))
+    if not (c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
+        found.append(Problem(columns['updated_at'], c12))
     return found
+
+
+def _store_long_runs(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('allowed_agents')
+    if not (v is None):
+        row['allowed_agents'] = convert_uuids(v)
+    v = get('max_total_cost_usd')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_2))):
+        row['max_total_cost_usd'] = _STORED_2(v)
+    v = get('started_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['started_at'] = convert_instant(v)
+    v = get('completed_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['completed_at'] = convert_instant(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    v = get('updated_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['updated_at'] = convert_instant(v)
+    return row
 
 
 # ---- long_run_checkpoints ----
@@ -1840,61 +2286,73 @@ _COLUMNS_long_run_checkpoints = {
     'cost_usd_total': Column('cost_usd_total', 'numeric(12,6)', minimum='0'),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
-_NAMES_long_run_checkpoints = frozenset(_COLUMNS_long_run_checkpoints)
-_CONVERT_long_run_checkpoints = (
-    ('id', convert_uuid),
-    ('long_run_id', convert_uuid),
-    ('cost_usd_total', convert_numeric(6)),
-    ('created_at', convert_instant),
-)
+_EMPTY_long_run_checkpoints = empty_row(_COLUMNS_long_run_checkpoints)
 _required_long_run_checkpoints = itemgetter('long_run_id', 'checkpoint_index', 'summary', 'tokens_used_total', 'cost_usd_total')
 
 
 def _ok_long_run_checkpoints(row):
-    if not _NAMES_long_run_checkpoints.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3, c4 = _required_long_run_checkpoints(row)
+        c1, c2, c3, c4, c5 = _required_long_run_checkpoints(row)
     except KeyError:
         return False
-    get = row.get
+    known = 5
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c6 = row['created_at']
+        if not (c6 is MISSING or ((type(c6) is datetime and c6.tzinfo is UTC and FIRST <= c6 <= LAST) or instant(c6) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and (type(c1) is int and 0 <= c1 <= 2147483647)
-        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is int and 0 <= c3 <= 9223372036854775807)
-        and ((n := number(c4)) is not None and _NUMBER_3 < n < _NUMBER_4)
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c2) is int and 0 <= c2 <= 2147483647)
+        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
+        and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
+        and ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_4) or (type(c5) is float and 0.0 <= c5 <= 999999.999999 and round(c5 * 1000000.0) / 1000000.0 == c5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_4))
     )
 
 
 def _problems_long_run_checkpoints(row, partial):
     columns = _COLUMNS_long_run_checkpoints
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('long_run_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['long_run_id'], v))
-    v = get('checkpoint_index', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 2147483647)):
-        found.append(Problem(columns['checkpoint_index'], v))
-    v = get('summary', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['summary'], v))
-    v = get('tokens_used_total', MISSING)
-    if not (partial if v is MISSING else (type(v) is int and 0 <= v <= 9223372036854775807)):
-        found.append(Problem(columns['tokens_used_total'], v))
-    v = get('cost_usd_total', MISSING)
-    if not (partial if v is MISSING else ((n := number(v)) is not None and _NUMBER_3 < n < _NUMBER_4)):
-        found.append(Problem(columns['cost_usd_total'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
+    full = {**_EMPTY_long_run_checkpoints, **row}
+    found = unknown_columns(row, columns) if len(full) > 7 else []
+    c0, c1, c2, c3, c4, c5, c6, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['long_run_id'], c1))
+    if not (partial if c2 is MISSING else (type(c2) is int and 0 <= c2 <= 2147483647)):
+        found.append(Problem(columns['checkpoint_index'], c2))
+    if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        found.append(Problem(columns['summary'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is int and 0 <= c4 <= 9223372036854775807)):
+        found.append(Problem(columns['tokens_used_total'], c4))
+    if not (partial if c5 is MISSING else ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_4) or (type(c5) is float and 0.0 <= c5 <= 999999.999999 and round(c5 * 1000000.0) / 1000000.0 == c5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+        found.append(Problem(columns['cost_usd_total'], c5))
+    if not (c6 is MISSING or ((type(c6) is datetime and c6.tzinfo is UTC and FIRST <= c6 <= LAST) or instant(c6) is not None)):
+        found.append(Problem(columns['created_at'], c6))
     return found
+
+
+def _store_long_run_checkpoints(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('long_run_id')
+    if not (v is None or type(v) is UUID):
+        row['long_run_id'] = convert_uuid(v)
+    v = get('cost_usd_total')
+    if not (v is None or (type(v) is Decimal and v and v.same_quantum(_UNIT_2))):
+        row['cost_usd_total'] = _STORED_2(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    return row
 
 
 # ---- user_overrides ----
@@ -1909,88 +2367,109 @@ _COLUMNS_user_overrides = {
     'created_by': Column('created_by', 'text'),
     'created_at': Column('created_at', 'timestamptz', default=True),
 }
-_NAMES_user_overrides = frozenset(_COLUMNS_user_overrides)
-_CONVERT_user_overrides = (
-    ('id', convert_uuid),
-    ('project_id', convert_uuid),
-    ('task_id', convert_uuid),
-    ('agent_run_id', convert_uuid),
-    ('created_at', convert_instant),
-)
+_EMPTY_user_overrides = empty_row(_COLUMNS_user_overrides)
 _required_user_overrides = itemgetter('project_id', 'override_type', 'reason', 'created_by')
 
 
 def _ok_user_overrides(row):
-    if not _NAMES_user_overrides.issuperset(row):
-        return False
     try:
-        c0, c1, c2, c3 = _required_user_overrides(row)
+        c1, c4, c5, c6 = _required_user_overrides(row)
     except KeyError:
         return False
-    get = row.get
+    known = 4
+    if 'id' in row:
+        known += 1
+        c0 = row['id']
+        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+            return False
+    if 'task_id' in row:
+        known += 1
+        c2 = row['task_id']
+        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+            return False
+    if 'agent_run_id' in row:
+        known += 1
+        c3 = row['agent_run_id']
+        if not (c3 is None or (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+            return False
+    if 'created_at' in row:
+        known += 1
+        c7 = row['created_at']
+        if not (c7 is MISSING or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
+            return False
     return (
-            ((v := get('id', MISSING)) is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))
-        and ((v := get('task_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and ((v := get('agent_run_id')) is None or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None)))
-        and (type(c1) is str and ("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and len(c1) <= MAX_TEXT and _FORMAT_1(c1) is not None)
-        and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
-        and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
-        and ((v := get('created_at', MISSING)) is MISSING or (instant(v) is not None))
+            len(row) == known
+        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+        and (type(c4) is str and (c4 in _KNOWN_12 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))
+        and (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)
+        and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
     )
 
 
 def _problems_user_overrides(row, partial):
     columns = _COLUMNS_user_overrides
-    found = unknown_columns(row, columns)
-    get = row.get
-    v = get('id', MISSING)
-    if not (v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['id'], v))
-    v = get('project_id', MISSING)
-    if not (partial if v is MISSING else (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['project_id'], v))
-    v = get('task_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['task_id'], v))
-    v = get('agent_run_id', MISSING)
-    if not (v is None or v is MISSING or (type(v) is UUID or (type(v) is str and uuid_text(v) is not None))):
-        found.append(Problem(columns['agent_run_id'], v))
-    v = get('override_type', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT and _FORMAT_1(v) is not None)):
-        found.append(Problem(columns['override_type'], v))
-    v = get('reason', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['reason'], v))
-    v = get('created_by', MISSING)
-    if not (partial if v is MISSING else (type(v) is str and ("\0" not in v if v.isascii() else unicode_ok(v)) and len(v) <= MAX_TEXT)):
-        found.append(Problem(columns['created_by'], v))
-    v = get('created_at', MISSING)
-    if not (v is MISSING or (instant(v) is not None)):
-        found.append(Problem(columns['created_at'], v))
+    full = {**_EMPTY_user_overrides, **row}
+    found = unknown_columns(row, columns) if len(full) > 8 else []
+    c0, c1, c2, c3, c4, c5, c6, c7, *_ = full.values()
+    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        found.append(Problem(columns['id'], c0))
+    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+        found.append(Problem(columns['project_id'], c1))
+    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        found.append(Problem(columns['task_id'], c2))
+    if not (c3 is None or c3 is MISSING or (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+        found.append(Problem(columns['agent_run_id'], c3))
+    if not (partial if c4 is MISSING else (type(c4) is str and (c4 in _KNOWN_12 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))):
+        found.append(Problem(columns['override_type'], c4))
+    if not (partial if c5 is MISSING else (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)):
+        found.append(Problem(columns['reason'], c5))
+    if not (partial if c6 is MISSING else (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+        found.append(Problem(columns['created_by'], c6))
+    if not (c7 is MISSING or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
+        found.append(Problem(columns['created_at'], c7))
     return found
 
 
+def _store_user_overrides(row):
+    get = row.get
+    v = get('id')
+    if not (v is None or type(v) is UUID):
+        row['id'] = convert_uuid(v)
+    v = get('project_id')
+    if not (v is None or type(v) is UUID):
+        row['project_id'] = convert_uuid(v)
+    v = get('task_id')
+    if not (v is None or type(v) is UUID):
+        row['task_id'] = convert_uuid(v)
+    v = get('agent_run_id')
+    if not (v is None or type(v) is UUID):
+        row['agent_run_id'] = convert_uuid(v)
+    v = get('created_at')
+    if not (v is None or (type(v) is datetime and v.tzinfo is UTC)):
+        row['created_at'] = convert_instant(v)
+    return row
+
+
 TABLES = {
-    'projects': Validator('projects', _ok_projects, _problems_projects, _COLUMNS_projects, _CONVERT_projects),
-    'tasks': Validator('tasks', _ok_tasks, _problems_tasks, _COLUMNS_tasks, _CONVERT_tasks),
-    'task_runs': Validator('task_runs', _ok_task_runs, _problems_task_runs, _COLUMNS_task_runs, _CONVERT_task_runs),
-    'agents': Validator('agents', _ok_agents, _problems_agents, _COLUMNS_agents, _CONVERT_agents),
-    'agent_runs': Validator('agent_runs', _ok_agent_runs, _problems_agent_runs, _COLUMNS_agent_runs, _CONVERT_agent_runs),
-    'ci_events': Validator('ci_events', _ok_ci_events, _problems_ci_events, _COLUMNS_ci_events, _CONVERT_ci_events),
-    'deployments': Validator('deployments', _ok_deployments, _problems_deployments, _COLUMNS_deployments, _CONVERT_deployments),
-    'errors': Validator('errors', _ok_errors, _problems_errors, _COLUMNS_errors, _CONVERT_errors),
-    'lessons': Validator('lessons', _ok_lessons, _problems_lessons, _COLUMNS_lessons, _CONVERT_lessons),
-    'bug_patterns': Validator('bug_patterns', _ok_bug_patterns, _problems_bug_patterns, _COLUMNS_bug_patterns, _CONVERT_bug_patterns),
-    'decisions': Validator('decisions', _ok_decisions, _problems_decisions, _COLUMNS_decisions, _CONVERT_decisions),
-    'llm_providers': Validator('llm_providers', _ok_llm_providers, _problems_llm_providers, _COLUMNS_llm_providers, _CONVERT_llm_providers),
-    'llm_models': Validator('llm_models', _ok_llm_models, _problems_llm_models, _COLUMNS_llm_models, _CONVERT_llm_models),
-    'llm_usage_daily': Validator('llm_usage_daily', _ok_llm_usage_daily, _problems_llm_usage_daily, _COLUMNS_llm_usage_daily, _CONVERT_llm_usage_daily),
-    'llm_usage_by_agent': Validator('llm_usage_by_agent', _ok_llm_usage_by_agent, _problems_llm_usage_by_agent, _COLUMNS_llm_usage_by_agent, _CONVERT_llm_usage_by_agent),
-    'llm_degradation_events': Validator('llm_degradation_events', _ok_llm_degradation_events, _problems_llm_degradation_events, _COLUMNS_llm_degradation_events, _CONVERT_llm_degradation_events),
-    'doc_manifest': Validator('doc_manifest', _ok_doc_manifest, _problems_doc_manifest, _COLUMNS_doc_manifest, _CONVERT_doc_manifest),
-    'doc_chunks': Validator('doc_chunks', _ok_doc_chunks, _problems_doc_chunks, _COLUMNS_doc_chunks, _CONVERT_doc_chunks),
-    'long_runs': Validator('long_runs', _ok_long_runs, _problems_long_runs, _COLUMNS_long_runs, _CONVERT_long_runs),
-    'long_run_checkpoints': Validator('long_run_checkpoints', _ok_long_run_checkpoints, _problems_long_run_checkpoints, _COLUMNS_long_run_checkpoints, _CONVERT_long_run_checkpoints),
-    'user_overrides': Validator('user_overrides', _ok_user_overrides, _problems_user_overrides, _COLUMNS_user_overrides, _CONVERT_user_overrides),
+    'projects': Validator('projects', _ok_projects, _problems_projects, _COLUMNS_projects, _store_projects),
+    'tasks': Validator('tasks', _ok_tasks, _problems_tasks, _COLUMNS_tasks, _store_tasks),
+    'task_runs': Validator('task_runs', _ok_task_runs, _problems_task_runs, _COLUMNS_task_runs, _store_task_runs),
+    'agents': Validator('agents', _ok_agents, _problems_agents, _COLUMNS_agents, _store_agents),
+    'agent_runs': Validator('agent_runs', _ok_agent_runs, _problems_agent_runs, _COLUMNS_agent_runs, _store_agent_runs),
+    'ci_events': Validator('ci_events', _ok_ci_events, _problems_ci_events, _COLUMNS_ci_events, _store_ci_events),
+    'deployments': Validator('deployments', _ok_deployments, _problems_deployments, _COLUMNS_deployments, _store_deployments),
+    'errors': Validator('errors', _ok_errors, _problems_errors, _COLUMNS_errors, _store_errors),
+    'lessons': Validator('lessons', _ok_lessons, _problems_lessons, _COLUMNS_lessons, _store_lessons),
+    'bug_patterns': Validator('bug_patterns', _ok_bug_patterns, _problems_bug_patterns, _COLUMNS_bug_patterns, _store_bug_patterns),
+    'decisions': Validator('decisions', _ok_decisions, _problems_decisions, _COLUMNS_decisions, _store_decisions),
+    'llm_providers': Validator('llm_providers', _ok_llm_providers, _problems_llm_providers, _COLUMNS_llm_providers, _store_llm_providers),
+    'llm_models': Validator('llm_models', _ok_llm_models, _problems_llm_models, _COLUMNS_llm_models, _store_llm_models),
+    'llm_usage_daily': Validator('llm_usage_daily', _ok_llm_usage_daily, _problems_llm_usage_daily, _COLUMNS_llm_usage_daily, _store_llm_usage_daily),
+    'llm_usage_by_agent': Validator('llm_usage_by_agent', _ok_llm_usage_by_agent, _problems_llm_usage_by_agent, _COLUMNS_llm_usage_by_agent, _store_llm_usage_by_agent),
+    'llm_degradation_events': Validator('llm_degradation_events', _ok_llm_degradation_events, _problems_llm_degradation_events, _COLUMNS_llm_degradation_events, _store_llm_degradation_events),
+    'doc_manifest': Validator('doc_manifest', _ok_doc_manifest, _problems_doc_manifest, _COLUMNS_doc_manifest, _store_doc_manifest),
+    'doc_chunks': Validator('doc_chunks', _ok_doc_chunks, _problems_doc_chunks, _COLUMNS_doc_chunks, _store_doc_chunks),
+    'long_runs': Validator('long_runs', _ok_long_runs, _problems_long_runs, _COLUMNS_long_runs, _store_long_runs),
+    'long_run_checkpoints': Validator('long_run_checkpoints', _ok_long_run_checkpoints, _problems_long_run_checkpoints, _COLUMNS_long_run_checkpoints, _store_long_run_checkpoints),
+    'user_overrides': Validator('user_overrides', _ok_user_overrides, _problems_user_overrides, _COLUMNS_user_overrides, _store_user_overrides),
 }
