@@ -1,4 +1,4 @@
-"""``python -m benchmarks [check] [rows] [scale] [verify]``: prints a table for each."""
+"""``python -m benchmarks [name ...]``: prints a table for each, or for all of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.contract import bench_contract
 from benchmarks.measure import cpu_of, processes, wall_of
-from benchmarks.rows import bench_rows
+from benchmarks.peers import bench_peers
+from benchmarks.rows import bench_load, bench_rows
 from benchmarks.synthetic import synthetic_spec
 from codered_spec.compiler import load
 from codered_spec.connection import connect
@@ -104,6 +106,9 @@ def bench_verify() -> None:
 
 BENCHMARKS = {
     "check": bench_check,
+    "contract": bench_contract,
+    "load": bench_load,
+    "peers": bench_peers,
     "rows": bench_rows,
     "scale": bench_scale,
     "verify": bench_verify,

@@ -1,17 +1,20 @@
 """The verdict of a real server on many rows, each alone: SQLSTATE, constraint, the stored row.
 
-A temporary PL/pgSQL function takes one ``text[]`` per column and tries each row in a subtransaction
-of its own that never lasts, so that no row sees another and the table stays as it was.
+A temporary PL/pgSQL function tries each row in a subtransaction of its own that never lasts, so
+that no row sees another and the table stays as it was. It takes one ``text[]`` per column, or one
+of whole rows as JSON, which it inserts as PostgREST does: ``json_to_record`` with the full type of
+each column that the row names, so that an absent column gets its default and a null is NULL.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 from uuid import UUID
 
 from codered_spec.connection import Connection
@@ -19,12 +22,14 @@ from codered_spec.contract.rules import Row
 from codered_spec.emit.expressions import sql_type
 from codered_spec.errors import Diagnostic, InputError
 from codered_spec.model.schema import Schema, Table
-from codered_spec.model.types import Array, Jsonb, PgType, Varchar, Vector
+from codered_spec.model.types import Array, Jsonb, PgType, Vector
 from codered_spec.sql import columns as column_list
 from codered_spec.sql import identifier
 
 UNSENDABLE: Final = "22021"
 """SQLSTATE of text with NUL or a lone surrogate, which no client can even send."""
+Transport: TypeAlias = Literal["text", "json"]
+"""How a row is sent: a text for each value, with a cast, or one JSON object."""
 _BATCH: Final = 500
 _UNDONE: Final = "CS001"
 
@@ -99,8 +104,45 @@ def _scalar(value: Any) -> str:
     raise Unsendable(f"{type(value).__name__} has no text form")
 
 
+def json_of(type_: PgType, value: Any) -> str:
+    """The JSON that stands for a Python value in a column of the type; None is null.
+
+    What JSON cannot say is a string in Postgres' own form: an instant, ``"NaN"``, a vector inside
+    of an array. Raises :class:`Unsendable` for what has no text form either.
+    """
+    if value is None:
+        return "null"
+    if isinstance(type_, Jsonb):
+        return str(text_of(type_, value))
+    if isinstance(value, list):
+        items = [_json_item(type_, item) for item in value]
+        if isinstance(type_, Vector) and any(item.startswith('"') for item in items):
+            return json.dumps(text_of(type_, value))
+        return f"[{','.join(items)}]"
+    text = _scalar(value)
+    plain = isinstance(value, (bool, int)) or (
+        isinstance(value, (float, Decimal)) and math.isfinite(value)
+    )
+    return text if plain else json.dumps(text)
+
+
+def _json_item(type_: PgType, item: Any) -> str:
+    """The JSON of an item in a list for a column of the type."""
+    element = type_.element if isinstance(type_, Array) else type_
+    if isinstance(item, list) and not isinstance(element, Jsonb):
+        if isinstance(element, Vector):  # a list in a list would be another dimension
+            return json.dumps(text_of(element, item))
+        return json_of(type_, item)
+    return json_of(element, item)
+
+
 def verdicts(
-    connection: Connection, schema: Schema, table: str, rows: Sequence[Mapping[str, Any]]
+    connection: Connection,
+    schema: Schema,
+    table: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    transport: Transport = "text",
 ) -> list[Verdict]:
     """What Postgres says of each row alone, in the order of the rows. Nothing is kept.
 
@@ -119,7 +161,11 @@ def verdicts(
             raise InputError(Diagnostic("M001", f"{table} has no column {strange}", "remove it"))
         names = tuple(name for name in types if name in row)
         try:
-            texts = [text_of(types[name], row[name]) for name in names]
+            if transport == "json":
+                pairs = (f"{json.dumps(name)}:{json_of(types[name], row[name])}" for name in names)
+                texts: list[str | None] = [f"{{{','.join(pairs)}}}"]
+            else:
+                texts = [text_of(types[name], row[name]) for name in names]
         except Unsendable as exc:
             answers[position] = Verdict(False, message=str(exc))
             continue
@@ -130,19 +176,24 @@ def verdicts(
     with connection.transaction(force_rollback=True):
         connection.execute("set local time zone 'UTC'")
         connection.execute("set local client_min_messages = warning")
+        casts = live_types(connection, schema, found, full=transport == "json")
+        target = identifier(schema.name, table)
         for names, group in groups.items():
-            _judge(connection, schema, found, names, group, answers)
+            source = _source(names, casts, transport)
+            _judge(connection, f"{target} as t {source}", group, answers)
     return [answers[position] for position in range(len(rows))]
 
 
 def insert(connection: Connection, schema: Schema, rows: Sequence[tuple[str, Row]]) -> None:
     """Inserts rows in their order, with the same text forms and casts as the verdicts."""
-    vectors = schema.extension_schema("vector")
+    casts: dict[str, dict[str, str]] = {}
     for name, row in rows:
         table = schema.table(name)
         assert table is not None
+        if name not in casts:
+            casts[name] = live_types(connection, schema, table)
         present = [column for column in table.columns if column.name in row]
-        values = ", ".join(f"%s::text::{_cast(c.type, vectors)}" for c in present)
+        values = ", ".join(f"%s::text::{casts[name][c.name]}" for c in present)
         target = identifier(schema.name, name)
         names = column_list(tuple(c.name for c in present)).replace("%", "%%")
         text = f"insert into {target.replace('%', '%%')} {names} values ({values})"
@@ -152,11 +203,23 @@ def insert(connection: Connection, schema: Schema, rows: Sequence[tuple[str, Row
         connection.execute(text.encode(), parameters if present else None)
 
 
-def _cast(type_: PgType, vectors: str | None) -> str:
-    """The type to cast to: without the length of varchar, to which a cast would cut silently."""
-    if isinstance(type_, Array):
-        return _cast(type_.element, vectors) + "[]"
-    return "varchar" if isinstance(type_, Varchar) else sql_type(type_, vectors)
+def live_types(
+    connection: Connection, schema: Schema, table: Table, *, full: bool = False
+) -> dict[str, str]:
+    """What to cast the text of each column to: the type that the live column has.
+
+    Not the type of the spec, whose cast would judge in the place of a column of another type. And
+    without length, precision or dimensions, unless ``full``: those are for the column to judge, as
+    a cast to ``varchar(n)`` cuts silently.
+    """
+    query = (
+        f"select attname, format_type(atttypid, {'atttypmod' if full else 'null'})"
+        " from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped"
+    )
+    vectors = schema.extension_schema("vector")
+    casts = {column.name: sql_type(column.type, vectors) for column in table.columns}
+    live = connection.execute(query.encode(), [identifier(schema.name, table.name)]).fetchall()
+    return casts | {str(name): str(type_) for name, type_ in live}
 
 
 def _clean(text: str) -> bool:
@@ -171,41 +234,43 @@ def _clean(text: str) -> bool:
 
 def _judge(
     connection: Connection,
-    schema: Schema,
-    table: Table,
-    names: tuple[str, ...],
+    insertion: str,
     group: list[tuple[int, list[str | None]]],
     answers: dict[int, Verdict],
 ) -> None:
-    connection.execute(_function(schema, table, names).encode())
-    holders = ", ".join(["%b::integer", *["%b::text[]"] * len(names)])
+    count = len(group[0][1])
+    signature = ", ".join(["integer", *["text[]"] * count])
+    connection.execute(_function(insertion, signature).encode())
+    holders = ", ".join(["%b::integer", *["%b::text[]"] * count])
     query = f"select * from pg_temp.codered_verdicts({holders})".encode()
     for start in range(0, len(group), _BATCH):
         batch = group[start : start + _BATCH]
-        arrays = [[texts[i] for _, texts in batch] for i in range(len(names))]
+        arrays = [[texts[i] for _, texts in batch] for i in range(count)]
         result = connection.execute(query, [len(batch), *arrays]).fetchall()
         for (position, _), (ok, *details) in zip(batch, result, strict=True):
             answers[position] = Verdict(ok, *(detail or None for detail in details))
-    signature = ", ".join(["integer", *["text[]"] * len(names)])
     connection.execute(f"drop function pg_temp.codered_verdicts({signature})".encode())
 
 
-def _function(schema: Schema, table: Table, names: tuple[str, ...]) -> str:
-    vectors = schema.extension_schema("vector")
-    target = identifier(schema.name, table.name)
-    by_name = {column.name: column for column in table.columns}
-    values = ", ".join(
-        f"${i}[at_]::{_cast(by_name[name].type, vectors)}" for i, name in enumerate(names, 2)
-    )
-    source = f"{column_list(names)} values ({values})" if names else "default values"
-    arguments = ", ".join(["integer", *["text[]"] * len(names)])
+def _source(names: tuple[str, ...], casts: dict[str, str], transport: Transport) -> str:
+    """What to insert: the texts of the columns, or the columns of the JSON."""
+    if not names:
+        return "default values"
+    if transport == "json":
+        typed = ", ".join(f"{identifier(name)} {casts[name]}" for name in names)
+        return f"{column_list(names)} select * from json_to_record($2[at_]::json) as ({typed})"
+    values = ", ".join(f"${i}[at_]::{casts[name]}" for i, name in enumerate(names, 2))
+    return f"{column_list(names)} values ({values})"
+
+
+def _function(insertion: str, signature: str) -> str:
     body = f"""
 declare at_ integer;
 begin
   for at_ in 1 .. $1 loop
     ok := false; state := null; named := null; field := null; said := null; stored := null;
     begin
-      insert into {target} as t {source} returning to_jsonb(t.*)::text into stored;
+      insert into {insertion} returning to_jsonb(t.*)::text into stored;
       raise exception using errcode = '{_UNDONE}';
     exception
       when sqlstate '{_UNDONE}' then
@@ -224,7 +289,7 @@ end
     while quote in body:
         quote = "$" + "q" * (len(quote) - 1) + "$"
     return (
-        f"create function pg_temp.codered_verdicts({arguments}) returns table (ok boolean,"
+        f"create function pg_temp.codered_verdicts({signature}) returns table (ok boolean,"
         " state text, named text, field text, said text, stored text)"
         f" language plpgsql as {quote}{body}{quote}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from codered_spec.contract.choices import Choices
@@ -14,11 +15,13 @@ from codered_spec.model.schema import (
     IsNotNull,
     IsNull,
     IsTrue,
+    OneOf,
     OpaquePredicate,
     Ordered,
     Predicate,
     RandomUuid,
     Schema,
+    SubsetOf,
     Table,
 )
 
@@ -37,6 +40,16 @@ class Plan:
         for table in schema.tables:
             for key in table.foreign_keys:
                 self.referenced[key.table] |= set(key.referenced)
+        self.words = tuple(
+            dict.fromkeys(
+                word
+                for table in schema.tables
+                for check in table.checks
+                if isinstance(check.rule, (OneOf, SubsetOf))
+                for word in check.rule.values
+            )
+        )
+        """Every value that some column allows."""
 
     def table(self, name: str) -> Table:
         """The table of that name; raises InputError for another name."""
@@ -278,7 +291,7 @@ class World:
         orders = [c.rule for c in table.checks if isinstance(c.rule, Ordered)]
         domain = self.plan.domains[table.name][column]
         start = domain.edges[0] if before is None else before
-        for other in (start, *domain.successors(start)):
+        for other in chain((start,), domain.successors(start)):
             row[column] = other
             sound = all(
                 row.get(o.lower) is None
