@@ -10,6 +10,21 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+def _count(text: str) -> int:
+    """A number of rows."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    """A whole number of at most 18 digits."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of up to 18 digits")
+    return int(text)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that complains as the rest of the program does."""
 
@@ -73,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--dry-run", action="store_true", help="say what would be applied")
     database("status", "what is applied, pending or edited")
     database("verify", "compare a live database with the spec")
+    sub = database("contract", "judge rows in a scratch database as the spec does; keep none")
+    sub.add_argument("tables", nargs="*", metavar="TABLE", help="tables to examine (else all)")
+    sub.add_argument(
+        "--rows", type=_count, metavar="N", help="random valid rows of each table (200)"
+    )
+    sub.add_argument("--seed", type=_seed, metavar="S", help="repeat the rows of an earlier run")
     sub = database("introspect", "print a live schema as a spec")
     sub.add_argument("--schema", metavar="NAME", help="schema to read (else the spec's)")
     sub = command("db", "the embedded server")

@@ -17,6 +17,7 @@ CODES: Final[dict[str, str]] = {
     "C005": "interrupted",
     "C006": "an internal error",
     "C007": "a row cannot be read",
+    "C008": "a package that the command needs is not installed",
     # document
     "D001": "a line looks like schema but does not parse",
     "D002": "a heading looks like a table but does not parse",
@@ -98,5 +99,12 @@ CODES: Final[dict[str, str]] = {
     "V003": "unexpected in the database",
     "V004": "different in the database",
     "V005": "the live object cannot be expressed in a spec",
+    "V006": "the database accepts a row that the spec refuses",
+    "V007": "the database refuses a row that the spec accepts",
+    "V008": "the database refuses a row for another reason than the spec",
+    "V009": "the database stores another value than the spec says",
+    "V010": "a validator disagrees with the spec about a row",
+    "V011": "rows that were there before keep rows from being judged",
+    "V012": "no row of a table can be made or judged",
 }
 """Code to one-line title; the reference page ``docs/reference/diagnostics.md`` is made from it."""

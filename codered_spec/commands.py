@@ -354,6 +354,59 @@ def _verify(options: argparse.Namespace) -> int:
     return FINDINGS if differences else OK
 
 
+def _contract(options: argparse.Namespace) -> int:
+    import json
+    import random
+
+    from codered_spec.compiler import load
+    from codered_spec.errors import Diagnostic, InputError
+
+    schema = load(options.spec).schema
+    try:
+        import hypothesis  # noqa: F401 -- what makes the rows
+    except ImportError:
+        missing = "the package hypothesis, which makes the rows, is not installed"
+        fix = "pip install 'codered-spec[contract]'"
+        raise InputError(Diagnostic("C008", missing, fix)) from None
+    seed = random.randrange(10**6) if options.seed is None else options.seed
+    tables = rows = findings = 0
+    well = True
+    reports = []
+    with _connect(options) as connection:
+        from codered_spec.contract.examine import ROWS, examine
+
+        count = ROWS if options.rows is None else options.rows
+        width = max((len(table.name) for table in schema.tables), default=0)
+        for found in examine(connection, schema, options.tables, rows=count, seed=seed):
+            tables += 1
+            rows += found.rows
+            findings += len(found.findings)
+            well = well and found.ok
+            if options.json:
+                reports.append(found.to_dict())
+            else:
+                said = _findings(len(found.findings))
+                if not found.rows and not found.findings:
+                    said = "not judged"
+                say(f"{found.table:<{width}}  {found.rows:>7,} rows  {said}")
+                sys.stdout.flush()
+            if options.verbose and found.unjudged:
+                progress(f"{found.table}: no row breaks alone: {', '.join(found.unjudged)}")
+            report(options, found.diagnostics)
+    if options.json:
+        # ASCII: strange characters of rows must survive every terminal and log
+        say(json.dumps({"seed": seed, "rows": count, "tables": reports}, indent=2))
+    else:
+        say(
+            f"{tables} table{'s'[: tables != 1]}, {rows:,} rows, {_findings(findings)}; seed {seed}"
+        )
+    return OK if well else FINDINGS
+
+
+def _findings(count: int) -> str:
+    return f"{count or 'no'} finding{'s'[: count != 1]}"
+
+
 def _introspect(options: argparse.Namespace) -> int:
     from codered_spec.migrate.verify import introspect
     from codered_spec.sources.spec import canonical_text, dump_schema
@@ -420,6 +473,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 COMMANDS = {
     "check": _check,
+    "contract": _contract,
     "db": _db,
     "demo": _demo,
     "fmt": _fmt,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -1046,3 +1047,92 @@ def test_the_demo_needs_a_document(capsys: Output) -> None:
 def test_every_command_of_the_parser_has_a_function() -> None:
     choices = next(a for a in arguments.parser()._actions if a.dest == "command").choices
     assert set(choices or ()) == set(COMMANDS)
+
+
+# ---- contract ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scratch(database: str, capsys: Output) -> str:
+    """A database with the schema of the project."""
+    migrated(database)
+    capsys.readouterr()
+    return database
+
+
+def test_contract_says_a_line_for_each_table(scratch: str, capsys: Output) -> None:
+    arguments = ["contract", "projects", "agents", "--rows", "20", "--dsn", scratch]
+    assert main([*arguments, "--seed", "5"]) == 0
+    out, err = capsys.readouterr()
+    first, second, last = out.splitlines()
+    assert re.fullmatch(r"projects +\d+ rows  no findings", first)
+    assert re.fullmatch(r"agents +\d+ rows  no findings", second)
+    assert re.fullmatch(r"2 tables, \d+ rows, no findings; seed 5", last)
+    assert err == ""
+    assert main(arguments) == 0
+    assert re.search(r"; seed \d+$", capsys.readouterr().out)
+
+
+def test_contract_finds_what_is_wrong_and_ends_with_1(scratch: str, capsys: Output) -> None:
+    with connect(scratch) as connection:
+        connection.execute("alter table codered.projects drop constraint projects_status_values")
+    arguments = ["contract", "projects", "--rows", "0", "--seed", "-5", "--dsn", scratch]
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert " rows  1 finding\n1 table, " in out
+    assert "projects.status: error V006: projects_status_values: " in err
+    assert "repeat: codered-spec contract projects --rows 0 --seed -5" in err
+    assert codes(err) == {"V006"}
+    assert main([*arguments, "--json"]) == 1
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert (data["seed"], data["rows"]) == (-5, 0)
+    (table,) = data["tables"]
+    assert (table["table"], table["ok"], table["rows"]["random"]) == ("projects", False, 0)
+    (finding,) = table["findings"]
+    assert (finding["code"], finding["clause"]) == ("V006", "projects_status_values")
+    assert json.loads(err)["code"] == "V006"
+    assert out.isascii()
+
+
+def test_contract_with_v_names_what_no_row_breaks(scratch: str, capsys: Output) -> None:
+    assert main(["contract", "task_runs", "--rows", "1", "-v", "--dsn", scratch]) == 0
+    err = capsys.readouterr().err
+    assert err == "task_runs: no row breaks alone: task_runs_project_id_fkey\n"
+
+
+def test_contract_needs_the_schema(database: str, capsys: Output) -> None:
+    assert main(["contract", "--dsn", database]) == 1
+    out, err = capsys.readouterr()
+    assert (out, codes(err)) == ("", {"V001"})
+    assert "codered-spec migrate" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--rows", "-1"], 2, "C001"),
+        (["--rows", "many"], 2, "C001"),
+        (["--seed", "1.5"], 2, "C001"),
+        (["--spec", "none.yaml"], 2, "C002"),
+        (["taks"], 2, "M001"),
+        (["--dsn", "host=127.0.0.1 port=1"], 3, "P001"),
+        (["--dsn", "s3cret"], 3, "P008"),
+    ],
+)
+def test_contract_that_cannot_run(
+    arguments: list[str], code: int, said: str, database: str, capsys: Output
+) -> None:
+    assert main(["contract", "--dsn", database, *arguments]) == code
+    out, err = capsys.readouterr()
+    assert (out, codes(err)) == ("", {said})
+
+
+def test_contract_without_hypothesis_names_the_extra(
+    database: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    assert main(["contract", "--dsn", database]) == 2
+    err = capsys.readouterr().err
+    assert codes(err) == {"C008"}
+    assert "codered-spec[contract]" in err

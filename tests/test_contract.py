@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from contract_cases import NASTY, STRICTER, Strange, stored_differences
+from contract_cases import STRICTER, stored_differences
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +31,8 @@ from codered_spec.contract import (
     neighbours,
     rows,
 )
+from codered_spec.contract.acts import acts, differences, perform
+from codered_spec.contract.nasty import NASTY, Strange
 from codered_spec.contract.verdicts import Verdict, insert, verdicts
 from codered_spec.emit.ddl import emit_sql
 from codered_spec.errors import InputError
@@ -110,6 +112,21 @@ def test_the_valid_neighbours_of_each_limit_are_accepted(sandbox: Connection, na
         else:
             wrong += [(near.column, d) for d in stored_differences(scene.table, near.row, answer)]
     assert not wrong
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_act_comes_to_what_the_spec_says(sandbox: Connection, name: str) -> None:
+    """Deletions, changed keys, and triggers on update."""
+    wrong = []
+    found = list(acts(PLAN, name, RandomChoices(name)))
+    for act in found:
+        said = differences(SCHEMA, act, perform(sandbox, SCHEMA, act))
+        wrong += [(act.name, what) for what in said]
+    assert not wrong
+    exercised = {act.name.partition(":")[0] for act in found}
+    table = PLAN.table(name)
+    links, triggers = table.foreign_keys, table.triggers
+    assert exercised == {key.name for key in links} | {trigger.name for trigger in triggers}
 
 
 def test_every_clause_has_a_fault() -> None:

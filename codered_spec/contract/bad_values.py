@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import Any
 
 from codered_spec.contract.rules import EXACT, FLOAT32_MAX, numbers_around
 from codered_spec.contract.values import Domain
+from codered_spec.contract.verdicts import text_of
 from codered_spec.model.schema import (
     Finite,
+    Flat,
     OneOf,
     SubsetOf,
 )
@@ -30,11 +32,16 @@ from codered_spec.model.types import (
 from codered_spec.model.values import integer_range
 
 
-def value_faults(domain: Domain) -> Iterator[tuple[str, Any, str, str | None]]:
-    """Name, value, SQLSTATE and constraint of each fault of one value."""
+def value_faults(
+    domain: Domain, others: Collection[str] = ()
+) -> Iterator[tuple[str, Any, str, str | None]]:
+    """Name, value, SQLSTATE and constraint of each fault of one value.
+
+    ``others`` are words that some column allows: those of another list are likely mistakes.
+    """
     for name, value, state in _type_faults(domain):
         yield name, value, state, None
-    for name, value in _rule_candidates(domain):
+    for name, value in _rule_candidates(domain, others):
         if not domain.fits_type(value):
             continue
         broken = domain.violated(value)
@@ -45,18 +52,29 @@ def value_faults(domain: Domain) -> Iterator[tuple[str, Any, str, str | None]]:
         if isinstance(check.rule, Finite) and isinstance(domain.type, (Date, Timestamptz)):
             for text in ("infinity", "-infinity"):
                 yield f"{check.name}: {text}", text, "23514", check.name
+        if isinstance(check.rule, Flat):
+            text = f"[2:2]={text_of(domain.type, [_members(domain)[0]])}"
+            yield f"{check.name}: other first index", text, "23514", check.name
 
 
-def _rule_candidates(domain: Domain) -> Iterator[tuple[str, Any]]:
+def _members(domain: Domain) -> list[Any]:
+    """Some valid elements of an array."""
+    found: list[Any] = domain.edges[-1] or domain.edges[1]
+    return found
+
+
+def _rule_candidates(domain: Domain, others: Collection[str]) -> Iterator[tuple[str, Any]]:
     """Values of the right type that some rule may refuse."""
     type_ = domain.type
     lists = [c.rule.values for c in domain.checks if isinstance(c.rule, (OneOf, SubsetOf))]
     strange = ["", "no such value", "\ufeff"]
     for value in lists[0] if lists else ():
         strange += [value.upper(), value.lower(), f"{value} ", f" {value}", f"{value}\n"]
+    if lists:
+        strange += ["x" * 300, *others]
     strange = list(dict.fromkeys(strange))
     if isinstance(type_, TEXTUAL):
-        plain = ["", "A", "a-", "1a", "a b", "é", "a\n", "\na", "a\u0301", "ａ", "_a", "٣"]
+        plain = ["", "A", "aA", "a-", "1a", "a b", "é", "a\n", "\na", "a\u0301", "ａ", "_a", "٣"]
         yield from ((repr(text), text) for text in dict.fromkeys([*strange, *plain]))
         yield from ((f"{len(t.encode())} bytes", t) for t in domain.texts_of(1))
     elif isinstance(type_, INTEGRAL):
@@ -77,7 +95,7 @@ def _rule_candidates(domain: Domain) -> Iterator[tuple[str, Any]]:
         yield "zero", [0.0] * (type_.dimensions or 3)
         yield "negative zero", [-0.0] * (type_.dimensions or 3)
     elif isinstance(type_, Array):
-        whole = domain.edges[-1] or domain.edges[1]
+        whole = _members(domain)
         first = whole[0]
         if not isinstance(type_.element, Jsonb):  # a list in JSON is an element
             yield "nested", [[first]]
@@ -138,7 +156,7 @@ def _type_faults(domain: Domain) -> Iterator[tuple[str, Any, str]]:
         yield "infinity", [float("inf"), *[1.0] * (size - 1)], "22000"
         yield "overflow", [FLOAT32_MAX * 1.01, *[1.0] * (size - 1)], "22003"
     elif isinstance(type_, Array):
-        whole = domain.edges[-1] or domain.edges[1]
+        whole = _members(domain)
         if not isinstance(type_.element, Jsonb):
             yield "ragged", [[whole[0]], [whole[0], whole[0]]], "22P02"
         yield "open brace", "{a", "22P02"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
@@ -12,18 +13,19 @@ from codered_spec.contract.choices import Choices
 from codered_spec.contract.rules import Row
 from codered_spec.contract.world import Plan, World, predicate_columns, unique_keys
 from codered_spec.model.schema import (
+    Check,
+    Column,
     ForeignKey,
     IsNotNull,
     IsNull,
     IsTrue,
+    Literal,
     Ordered,
     Predicate,
     Schema,
     Table,
 )
-from codered_spec.model.types import (
-    Uuid,
-)
+from codered_spec.model.types import Boolean, Uuid
 
 CROSS_ROW = ("23503", "23505")
 """SQLSTATEs of faults that only the database can see, because they need other rows."""
@@ -96,17 +98,28 @@ def faults(scene: Scene) -> Iterator[Fault]:
                 rest = {name: value for name, value in row.items() if name != column.name}
                 yield Fault(table.name, column.name, "omitted", rest, "23502")
         domain = scene.plan.domains[table.name][column.name]
-        for name, value, state, constraint in value_faults(domain):
+        for name, value, state, constraint in value_faults(domain, scene.plan.words):
             change = {column.name: value}
             unread = state != "23514" and isinstance(value, str)
             if unread or (change := _in_order(scene, column.name, value)):
                 yield _fault(scene, column.name, name, change, state, constraint)
+            elif value in ("infinity", "-infinity"):
+                # out of order as well: the first in the order of names answers
+                orders = [check.name for check in table.checks if _orders(check, column.name)]
+                change = {column.name: value}
+                answer = min(*orders, constraint or "")
+                yield _fault(scene, column.name, name, change, state, answer)
     for check in table.checks:
         if isinstance(check.rule, Ordered):
             yield from _order_faults(scene, check.name, check.rule)
     yield from _duplicates(scene)
     for key in table.foreign_keys:
         yield from _strays(scene, key)
+
+
+def _orders(check: Check, column: str) -> bool:
+    rule = check.rule
+    return isinstance(rule, Ordered) and column in (rule.lower, rule.upper)
 
 
 def _fault(
@@ -154,7 +167,7 @@ def neighbours(scene: Scene) -> Iterator[Neighbour]:
         absent = {**row, name: None}
         if column.nullable and not scene.world.clashes(table.name, absent):
             yield Neighbour(table.name, name, "null", absent)
-        if name in omittable:
+        if name in omittable or _default_is_free(scene, column):
             rest = {key: value for key, value in row.items() if key != name}
             yield Neighbour(table.name, name, "omitted", rest)
         if name in bound or name in ordered:
@@ -170,21 +183,109 @@ def neighbours(scene: Scene) -> Iterator[Neighbour]:
                 if name == "after" or (name == "equal" and not check.rule.strict):
                     change = dict(zip((lower, upper), pair, strict=True))
                     yield Neighbour(table.name, upper, name, {**row, **change})
+            if not bound & {check.rule.lower, check.rule.upper}:
+                yield from _edges_in_order(scene, check.rule)
+    yield from _beside_keys(scene)
+
+
+def _default_is_free(scene: Scene, column: Column) -> bool:
+    """Whether a boolean column of a key can be left out: no row has the key with its default."""
+    if not isinstance(column.type, Boolean) or not isinstance(column.default, Literal):
+        return False
+    changed = {**scene.row, column.name: column.default.text == "true"}
+    return not scene.world.clashes(scene.table.name, changed)
+
+
+def _beside_keys(scene: Scene) -> Iterator[Neighbour]:
+    """Rows that share all but one column of a key with another row, or a key of some rows only."""
+    table, row = scene.table, scene.row
+    first, second = scene.world.of(table.name)[:2]
+    for name, columns, _, predicate in unique_keys(table):
+        changes: list[tuple[str, Row]] = []
+        for column in columns if len(columns) > 1 else ():
+            shared = {c: first[c] for c in columns if c != column}
+            values = (row[column], second[column], *_some(scene, column))
+            changes += [(f"but {column}", {**shared, column: value}) for value in values]
+        key = {c: first[c] for c in columns}
+        match predicate:
+            case IsTrue(column):
+                changes.append(("outside", {**key, column: False}))
+            case IsNull(column) if row[column] is not None:
+                changes.append(("outside", {**key, column: row[column]}))
+            case IsNotNull(column) if column not in columns:
+                changes.append(("outside", {**key, column: None}))
+        told = set()
+        for title, change in changes:
+            changed = None if title in told else _with(scene, change)
+            if changed is None or any(changed[c] != value for c, value in change.items()):
+                continue
+            if not scene.world.clashes(table.name, changed) and _sound(scene, changed):
+                told.add(title)
+                yield Neighbour(table.name, columns[-1], f"{name}: all {title}", changed)
+
+
+def _some(scene: Scene, column: str) -> Iterator[Any]:
+    """A few other values of a column."""
+    domain = scene.plan.domains[scene.table.name][column]
+    value = scene.row[column]
+    yield from domain.edges
+    if value is not None:
+        yield from islice(domain.successors(value), 3)
+
+
+def _sound(scene: Scene, row: Row) -> bool:
+    """Whether the columns that must stand in order do so."""
+    domains = scene.plan.domains[scene.table.name]
+    for check in scene.table.checks:
+        if isinstance(check.rule, Ordered):
+            lower, upper = (row[c] for c in (check.rule.lower, check.rule.upper))
+            if lower is None or upper is None:
+                continue
+            low = domains[check.rule.lower].stored(lower)
+            high = domains[check.rule.upper].stored(upper)
+            if not (low < high or (low == high and not check.rule.strict)):
+                return False
+    return True
+
+
+def _edges_in_order(scene: Scene, rule: Ordered) -> Iterator[Neighbour]:
+    """The edges of two columns that stand in order, each with a partner that fits."""
+    domains = scene.plan.domains[scene.table.name]
+    for name, other, sign in ((rule.lower, rule.upper, 1), (rule.upper, rule.lower, -1)):
+        for i, value in enumerate(domains[name].edges):
+            stored = domains[name].stored(value)
+            partners = chain(
+                (scene.row[other],), domains[other].edges, domains[other].successors(stored)
+            )
+            for partner in partners:
+                if partner is None:
+                    continue
+                kept = domains[other].stored(partner)
+                if (kept > stored) is (sign > 0) and kept != stored:
+                    row = {**scene.row, name: value, other: partner}
+                    if not scene.world.clashes(scene.table.name, row):
+                        yield Neighbour(scene.table.name, name, f"edge {i}", row)
+                    break
 
 
 def _pairs(scene: Scene, rule: Ordered) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    domain = scene.plan.domains[scene.table.name][rule.lower]
+    """A pair of equal values, and one with the upper one right after and right before the lower."""
+    lowers = scene.plan.domains[scene.table.name][rule.lower]
+    uppers = scene.plan.domains[scene.table.name][rule.upper]
     if scene.row[rule.lower] is None or scene.row[rule.upper] is None:
         return  # the rules of the two columns leave no pair
-    lower = domain.stored(scene.row[rule.lower])
-    domain = scene.plan.domains[scene.table.name][rule.upper]
-    if domain.admits(lower):
-        yield "equal", (lower, lower)
-    for sign, name in ((1, "after"), (-1, "before")):
-        for other in domain.successors(lower):
-            if (other > lower) is (sign > 0) and other != lower:
-                yield name, (lower, other)
-                break
+    told = set()
+    for value in (scene.row[rule.lower], *lowers.edges):
+        lower = lowers.stored(value)
+        if "equal" not in told and uppers.admits(lower):
+            told.add("equal")
+            yield "equal", (lower, lower)
+        for sign, name in ((1, "after"), (-1, "before")):
+            for other in uppers.successors(lower) if name not in told else ():
+                if (other > lower) is (sign > 0) and other != lower:
+                    told.add(name)
+                    yield name, (lower, other)
+                    break
 
 
 def _order_faults(scene: Scene, constraint: str, rule: Ordered) -> Iterator[Fault]:
@@ -195,23 +296,24 @@ def _order_faults(scene: Scene, constraint: str, rule: Ordered) -> Iterator[Faul
 
 
 def _duplicates(scene: Scene) -> Iterator[Fault]:
-    """For each key a row that shares nothing but the key with the first row."""
+    """For each key, rows that share nothing but the key with one of the rows that stand."""
     table = scene.table
-    first = scene.world.of(table.name)[0]
-    for name, columns, nulls_distinct, predicate in unique_keys(table):
-        inside = _inside(predicate, first)
-        if inside is None:
-            continue
-        shared = {column: first[column] for column in columns}
-        if nulls_distinct and None in shared.values():
-            continue
-        changed = _with(scene, {**shared, **inside})
-        if changed is None:
-            continue
-        broken = scene.world.clashes(table.name, changed)
-        # a key that contains another one cannot be broken alone: the smaller one answers
-        if broken and broken[0] == name:
-            yield Fault(table.name, columns[-1], f"{name}: duplicate", changed, "23505", name)
+    for place, standing in enumerate(scene.world.of(table.name)[:2], 1):
+        for name, columns, nulls_distinct, predicate in unique_keys(table):
+            inside = _inside(predicate, standing)
+            if inside is None:
+                continue
+            shared = {column: standing[column] for column in columns}
+            if nulls_distinct and None in shared.values():
+                continue
+            changed = _with(scene, {**shared, **inside})
+            if changed is None:
+                continue
+            broken = scene.world.clashes(table.name, changed)
+            # a key that contains another one cannot be broken alone: the smaller one answers
+            if broken and broken[0] == name:
+                title = f"{name}: duplicate of row {place}"
+                yield Fault(table.name, columns[-1], title, changed, "23505", name)
 
 
 def _inside(predicate: Predicate | None, first: Row) -> Row | None:
