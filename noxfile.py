@@ -67,6 +67,13 @@ def contract_deep(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Every mutant of schema, spec and validators against `verify` and the contract tests."""
+    install(session)
+    session.run("python", "-m", "codered_spec.contract.mutation", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """The main job, end to end, on the embedded server."""
     install(session)
@@ -76,5 +83,5 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time figures; arguments after `--` choose the benchmarks."""
-    install(session)
+    session.install("--editable", ".[dev,bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from codered_spec.emit.expressions import (
     body_source,
@@ -17,17 +18,20 @@ from codered_spec.model.graph import creation_order
 from codered_spec.model.normalize import fingerprint
 from codered_spec.model.schema import (
     Action,
+    Check,
     Column,
     ForeignKey,
     Function,
     Index,
     IndexKey,
     Method,
+    PrimaryKey,
     RowChanged,
     Schema,
     Table,
     Timing,
     Trigger,
+    Unique,
 )
 from codered_spec.sql import columns as column_list
 from codered_spec.sql import identifier, literal
@@ -57,13 +61,14 @@ def emit_sql(schema: Schema) -> str:
         own = _keys_to_own_indexes(table)
         postponed = {fk.name for owner, fk in late if owner == table.name} | {fk.name for fk in own}
         blocks.append(_create_table(schema, table, postponed, vector_schema))
-        blocks.extend(_index(schema, table, index, vector_schema) for index in table.indexes)
-        blocks.extend(_add_foreign_key(schema, table.name, fk) for fk in own)
-        blocks.extend(_trigger(schema, table, trigger) for trigger in table.triggers)
+        blocks.extend(index_sql(schema, table, index) for index in table.indexes)
+        blocks.extend(_add_foreign_key(schema, table, fk) for fk in own)
+        blocks.extend(trigger_sql(schema, table, trigger) for trigger in table.triggers)
         comments = "\n".join(_comments(schema, table))
         if comments:
             blocks.append(comments)
-    blocks.extend(_add_foreign_key(schema, owner, key) for owner, key in late)
+    named = {table.name: table for table in tables}
+    blocks.extend(_add_foreign_key(schema, named[owner], key) for owner, key in late)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -77,8 +82,9 @@ def _keys_to_own_indexes(table: Table) -> tuple[ForeignKey, ...]:
     )
 
 
-def _add_foreign_key(schema: Schema, table: str, key: ForeignKey) -> str:
-    return f"alter table {identifier(schema.name, table)}\n  add {_foreign_key(schema, key)};"
+def _add_foreign_key(schema: Schema, table: Table, key: ForeignKey) -> str:
+    constraint = constraint_sql(schema, table, key)
+    return f"alter table {identifier(schema.name, table.name)}\n  add {constraint};"
 
 
 def _refuse_unhandled(schema: Schema) -> None:
@@ -141,10 +147,11 @@ def _prologue(schema: Schema) -> Iterator[str]:
         block += f"\ncomment on schema {identifier(schema.name)} is {literal(schema.comment)};"
     yield block
     for function in schema.functions:
-        yield _function(schema, function)
+        yield function_sql(schema, function)
 
 
-def _function(schema: Schema, function: Function) -> str:
+def function_sql(schema: Schema, function: Function) -> str:
+    """``create function …;`` with its rights and comment."""
     name = f"{identifier(schema.name, function.name)}({function.arguments})"
     source = body_source(function.body)
     quote = "$$"
@@ -175,16 +182,11 @@ def _create_table(
     schema: Schema, table: Table, postponed: set[str], vector_schema: str | None
 ) -> str:
     lines = [_column(column, vector_schema) for column in table.columns]
-    if table.primary_key:
-        key = table.primary_key
-        lines.append(_constraint(key.name, f"primary key {column_list(key.columns)}"))
-    for unique in table.uniques:
-        nulls = "" if unique.nulls_distinct else "nulls not distinct "
-        lines.append(_constraint(unique.name, f"unique {nulls}{column_list(unique.columns)}"))
-    lines += [_foreign_key(schema, fk) for fk in table.foreign_keys if fk.name not in postponed]
-    for check in table.checks:
-        expression = rule_sql(check.rule, table, vector_schema)
-        lines.append(_constraint(check.name, f"check ({expression})"))
+    lines += [
+        constraint_sql(schema, table, constraint)
+        for constraint in table.constraints
+        if constraint.name not in postponed
+    ]
     body = ",\n".join(f"  {line}" for line in lines)
     return f"create table {identifier(schema.name, table.name)} (\n{body}\n);"
 
@@ -198,7 +200,22 @@ def _column(column: Column, vector_schema: str | None) -> str:
     return text
 
 
-def _constraint(name: str, definition: str) -> str:
+def constraint_sql(
+    schema: Schema, table: Table, constraint: PrimaryKey | Unique | ForeignKey | Check
+) -> str:
+    """``constraint name …``, as in CREATE TABLE and after ALTER TABLE … ADD."""
+    match constraint:
+        case PrimaryKey(name, columns):
+            definition = f"primary key {column_list(columns)}"
+        case Unique(name, columns, nulls_distinct):
+            nulls = "" if nulls_distinct else "nulls not distinct "
+            definition = f"unique {nulls}{column_list(columns)}"
+        case ForeignKey(name):
+            definition = _foreign_key(schema, constraint)
+        case Check(name, rule):
+            definition = f"check ({rule_sql(rule, table, schema.extension_schema('vector'))})"
+        case _:
+            assert_never(constraint)
     return f"constraint {identifier(name)} {definition}"
 
 
@@ -213,10 +230,12 @@ def _foreign_key(schema: Schema, key: ForeignKey) -> str:
             text += f" {column_list(key.on_delete_columns)}"
     if key.on_update is not Action.NO_ACTION:
         text += f" on update {key.on_update.value}"
-    return _constraint(key.name, text)
+    return text
 
 
-def _index(schema: Schema, table: Table, index: Index, vector_schema: str | None) -> str:
+def index_sql(schema: Schema, table: Table, index: Index) -> str:
+    """``create index …;``."""
+    vector_schema = schema.extension_schema("vector")
     unique = "unique " if index.unique else ""
     method = "" if index.method is Method.BTREE else f" using {index.method.value}"
     keys = ", ".join(_index_key(key, vector_schema) for key in index.keys)
@@ -250,7 +269,8 @@ def _index_key(key: IndexKey, vector_schema: str | None) -> str:
     return text
 
 
-def _trigger(schema: Schema, table: Table, trigger: Trigger) -> str:
+def trigger_sql(schema: Schema, table: Table, trigger: Trigger) -> str:
+    """``create trigger …;``."""
     events = " or ".join(
         f"update of {', '.join(map(identifier, trigger.columns))}"
         if event.value == "update" and trigger.columns
