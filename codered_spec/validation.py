@@ -328,6 +328,13 @@ def convert_numeric(scale: int | None) -> Callable[[Any], Decimal]:
     return convert
 
 
+def convert_whole(value: Any) -> int:
+    """A whole number; a text of digits is none. Raises TypeError."""
+    if type(value) is not int:
+        raise TypeError(type(value).__name__)
+    return value
+
+
 def convert_date(value: Any) -> date:
     """A ``datetime.date``."""
     found = date_of(value)

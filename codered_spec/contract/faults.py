@@ -167,7 +167,7 @@ def neighbours(scene: Scene) -> Iterator[Neighbour]:
         absent = {**row, name: None}
         if column.nullable and not scene.world.clashes(table.name, absent):
             yield Neighbour(table.name, name, "null", absent)
-        if name in omittable or _default_is_free(scene, column):
+        if name in omittable or (name not in bound and _default_is_free(scene, column)):
             rest = {key: value for key, value in row.items() if key != name}
             yield Neighbour(table.name, name, "omitted", rest)
         if name in bound or name in ordered:
@@ -200,6 +200,7 @@ def _beside_keys(scene: Scene) -> Iterator[Neighbour]:
     """Rows that share all but one column of a key with another row, or a key of some rows only."""
     table, row = scene.table, scene.row
     first, second = scene.world.of(table.name)[:2]
+    nullable = {column.name for column in table.columns if column.nullable}
     for name, columns, _, predicate in unique_keys(table):
         changes: list[tuple[str, Row]] = []
         for column in columns if len(columns) > 1 else ():
@@ -212,7 +213,7 @@ def _beside_keys(scene: Scene) -> Iterator[Neighbour]:
                 changes.append(("outside", {**key, column: False}))
             case IsNull(column) if row[column] is not None:
                 changes.append(("outside", {**key, column: row[column]}))
-            case IsNotNull(column) if column not in columns:
+            case IsNotNull(column) if column not in columns and column in nullable:
                 changes.append(("outside", {**key, column: None}))
         told = set()
         for title, change in changes:
@@ -343,9 +344,11 @@ def _with(scene: Scene, change: Row) -> Row | None:
 
 def _stands(scene: Scene, key: ForeignKey, row: Row) -> bool:
     wanted = [row[column] for column in key.columns]
+    parents = scene.world.of(key.table)
+    if key.table == scene.table.name:
+        parents = [*parents, row]  # a row may point to itself
     return None in wanted or any(
-        wanted == [parent.get(column) for column in key.referenced]
-        for parent in scene.world.of(key.table)
+        wanted == [parent.get(column) for column in key.referenced] for parent in parents
     )
 
 

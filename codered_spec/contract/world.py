@@ -65,6 +65,13 @@ class Plan:
         table = self.table(name)
         keyed = {column for _, columns, _, _ in unique_keys(table) for column in columns}
         keyed |= {c for *_, predicate in unique_keys(table) for c in predicate_columns(predicate)}
+        # a default need not point to a row that is there
+        keyed |= {
+            column.name
+            for column in table.columns
+            if column.default is not None
+            and any(column.name in key.columns for key in table.foreign_keys)
+        }
         ordered = {
             c
             for check in table.checks

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import assert_never
 
-from codered_spec.emit.file import GENERATED, File
+from codered_spec.emit.file import GENERATED, File, docstring
 from codered_spec.model.check import column_values
 from codered_spec.model.schema import Column, Schema, Table
 from codered_spec.model.types import (
@@ -81,7 +81,7 @@ def _camel(name: str) -> str:
 def _module(schema: Schema) -> Iterator[str]:
     names = type_names(schema)
     yield f"# {GENERATED}"
-    yield f'"""Types of the rows of the schema {schema.name}."""'
+    yield docstring(f"Types of the rows of the schema {schema.name}.")
     yield ""
     yield "from datetime import date, datetime"
     yield "from decimal import Decimal"
@@ -106,7 +106,8 @@ def _values(table: Table, column: Column, name: str) -> Iterator[str]:
     yield from (f"    {value!r}," for value in values)
     yield "]"
     if values == column.known:
-        yield f'"""Known values of an open list: {table.name}.{column.name} takes others too."""'
+        address = f"{table.name}.{column.name}"
+        yield docstring(f"Known values of an open list: {address} takes others too.")
     yield ""
 
 
@@ -123,7 +124,7 @@ def _types(table: Table, names: dict[tuple[str, str], str]) -> Iterator[str]:
         yield ""
         if all(name.isidentifier() and not keyword.iskeyword(name) for name, _ in lines):
             yield f"class {base}{suffix}(TypedDict{', total=False' * (suffix == 'Update')}):"
-            yield f'    """{what}"""'
+            yield f"    {docstring(what)}"
             yield ""
             yield from (f"    {name}: {type_}" for name, type_ in lines)
         else:

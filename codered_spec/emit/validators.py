@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any, assert_never
 
-from codered_spec.emit.file import GENERATED, File
+from codered_spec.emit.file import GENERATED, File, docstring
 from codered_spec.model.schema import (
     Column,
     Finite,
@@ -290,7 +290,8 @@ def _module(schema: Schema) -> Iterator[str]:
     names = _Names()
     bodies = [line for table in schema.tables for line in _table(table, names)]
     yield f"# {GENERATED}"
-    yield f'"""Validators of the rows of the schema {schema.name}: the standard library only."""'
+    what = f"Validators of the rows of the schema {schema.name}: the standard library only."
+    yield docstring(what)
     yield ""
     yield "# ruff: noqa"
     yield "# mypy: ignore-errors"
@@ -322,8 +323,8 @@ def _module(schema: Schema) -> Iterator[str]:
 _IMPORTS = (
     "FIRST LAST MAX_ITEMS MAX_TEXT MISSING Column Problem Validator convert_date convert_each"
     " convert_float convert_instant convert_json convert_numeric convert_uuid convert_uuids"
-    " convert_vector convert_vector_text date_of empty_row float_ok instant json_ok number"
-    " ordered real_ok single size subset_ok texts_ok unicode_ok unknown_columns uuid_text"
+    " convert_vector convert_vector_text convert_whole date_of empty_row float_ok instant json_ok"
+    " number ordered real_ok single size subset_ok texts_ok unicode_ok unknown_columns uuid_text"
     " uuids_ok vector_ok"
 ).split()
 
@@ -470,7 +471,7 @@ def _as_stored(type_: PgType, names: _Names) -> str:
 def _order_arguments(table: Table, rule: Ordered, names: _Names) -> str:
     column = table.column(rule.lower)
     assert column is not None
-    convert = _conversion(column.type) or "convert_numeric(None)"  # whole numbers
+    convert = _conversion(column.type) or "convert_whole"
     if "(" in convert:
         convert = names.constant("_STORED_", convert)
     return f"row.get({rule.lower!r}), row.get({rule.upper!r}), {rule.strict}, {convert}"

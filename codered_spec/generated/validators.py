@@ -28,6 +28,7 @@ from codered_spec.validation import (
     convert_uuids,
     convert_vector,
     convert_vector_text,
+    convert_whole,
     date_of,
     empty_row,
     float_ok,
