@@ -57,9 +57,9 @@ def contract_deep(session: nox.Session) -> None:
     install(session)
     deep = {
         "CONTRACT_ROWS": "1000000",
-        "TRANSPORT_VALUES": "500000",
-        "ROUND_TRIP_EXAMPLES": "2000",
-        "ANY_SPEC_EXAMPLES": "60",
+        "TRANSPORT_VALUES": "100000",
+        "ROUND_TRIP_EXAMPLES": "1000",
+        "ANY_SPEC_EXAMPLES": "40",
     }
     names = ("contract", "contract_any_spec", "transports", "round_trip")
     files = tuple(f"tests/test_{name}.py" for name in names)
@@ -71,6 +71,15 @@ def mutation(session: nox.Session) -> None:
     """Every mutant of schema, spec and validators against `verify` and the contract tests."""
     install(session)
     session.run("python", "-m", "codered_spec.contract.mutation", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """The rollups under many writers for minutes, and long random histories."""
+    install(session)
+    deep = {"ROLLUP_SECONDS": "60", "ROLLUP_EXAMPLES": "300"}
+    files = ("tests/test_rollup_machine.py", "tests/test_rollup_concurrency.py")
+    session.run("pytest", *(session.posargs or files), env=deep)
 
 
 @nox.session

@@ -13,6 +13,7 @@ import yaml
 from benchmarks.contract import bench_contract
 from benchmarks.measure import cpu_of, processes, wall_of
 from benchmarks.peers import bench_peers
+from benchmarks.rollups import bench_rollups
 from benchmarks.rows import bench_load, bench_rows
 from benchmarks.synthetic import synthetic_spec
 from codered_spec.compiler import load
@@ -109,6 +110,7 @@ BENCHMARKS = {
     "contract": bench_contract,
     "load": bench_load,
     "peers": bench_peers,
+    "rollups": bench_rollups,
     "rows": bench_rows,
     "scale": bench_scale,
     "verify": bench_verify,

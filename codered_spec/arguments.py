@@ -7,6 +7,7 @@ from codered_spec.console import INPUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from datetime import date
     from typing import NoReturn
 
 
@@ -23,6 +24,19 @@ def _seed(text: str) -> int:
     if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of up to 18 digits")
     return int(text)
+
+
+def _day(text: str) -> "date":
+    """A day of a year that calendars of Python and Postgres share."""
+    import re
+    from datetime import date
+
+    try:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) and "0002" <= text[:4] <= "9998":
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-03-31")
 
 
 class Parser(argparse.ArgumentParser):
@@ -87,7 +101,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--to", metavar="VERSION", help="stop after this version")
     sub.add_argument("--dry-run", action="store_true", help="say what would be applied")
     database("status", "what is applied, pending or edited")
-    database("verify", "compare a live database with the spec")
+    sub = database("verify", "compare a live database with the spec")
+    sub.add_argument("--data", action="store_true", help="compare also rollups with their source")
     sub = database("contract", "judge rows in a scratch database as the spec does; keep none")
     sub.add_argument("tables", nargs="*", metavar="TABLE", help="tables to examine (else all)")
     sub.add_argument(
@@ -96,6 +111,22 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=_seed, metavar="S", help="repeat the rows of an earlier run")
     sub = database("introspect", "print a live schema as a spec")
     sub.add_argument("--schema", metavar="NAME", help="schema to read (else the spec's)")
+    sub = database("usage", "tokens and dollars of agents, in CodeRed's own schema")
+    sub.add_argument(
+        "--by", choices=("day", "agent", "model", "project"), default="day", help="one line each"
+    )
+    sub.add_argument(
+        "--since", type=_day, metavar="DATE", help="first day (else 30 days before --until)"
+    )
+    sub.add_argument(
+        "--until", type=_day, metavar="DATE", help="end of the period, not included (else tomorrow)"
+    )
+    sub.add_argument("--project", metavar="SLUG", help="of this project alone")
+    sub.add_argument("--timezone", metavar="ZONE", help="days of an IANA time zone (else of UTC)")
+    sub.add_argument("--csv", action="store_true", help="results as CSV, without the total")
+    sub = database("export", "copy runs and usage, of CodeRed's own schema, into files")
+    sub.add_argument("--parquet", metavar="DIR", required=True, help="new folder of Parquet files")
+    sub.add_argument("--replace", action="store_true", help="let it replace an earlier export")
     sub = command("db", "the embedded server")
     sub.add_argument("action", choices=("start", "stop", "url", "psql"))
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="for psql: its own arguments")

@@ -69,6 +69,13 @@ CODES: Final[dict[str, str]] = {
     "M022": "a primary key column is nullable",
     "M023": "an extension is missing",
     "M024": "a table has too many columns",
+    "M025": "a rollup is built on itself or on another rollup",
+    "M026": "a key of a rollup does not fit its source",
+    "M027": "the window of a rollup does not fit its source",
+    "M028": "no unique key has the key columns of a rollup",
+    "M029": "nothing fills a required column of a rollup",
+    "M030": "a rollup cannot keep a measure exact",
+    "M031": "a rollup has no key or no measure",
     # generated files
     "G001": "a generated file differs from what the spec generates",
     "G002": "the spec differs from the document",
@@ -106,5 +113,7 @@ CODES: Final[dict[str, str]] = {
     "V010": "a validator disagrees with the spec about a row",
     "V011": "rows that were there before keep rows from being judged",
     "V012": "no row of a table can be made or judged",
+    "V013": "a rollup differs from its source",
+    "V014": "an export differs from the database",
 }
 """Code to one-line title; the reference page ``docs/reference/diagnostics.md`` is made from it."""

@@ -14,6 +14,7 @@ from codered_spec.console import FINDINGS, OK, as_data, progress, report, say, s
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from codered_spec.connection import Connection
+    from codered_spec.model.schema import Schema
     from codered_spec.postgres import EmbeddedServer
 
 STATE = ".codered"
@@ -256,17 +257,23 @@ def _server(options: argparse.Namespace) -> "EmbeddedServer":
     return EmbeddedServer(Path(_state(options)).absolute())
 
 
-def _connect(options: argparse.Namespace, *, read_only: bool = False) -> "Connection":
+def _need_driver() -> None:
     from codered_spec.errors import DatabaseError, Diagnostic
 
     try:
-        from codered_spec.connection import connect
+        import codered_spec.connection  # noqa: F401 -- needs psycopg
     except ImportError:
         raise DatabaseError(
             Diagnostic(
                 "P006", "the database driver is not installed", "pip install 'codered-spec[db]'"
             )
         ) from None
+
+
+def _connect(options: argparse.Namespace, *, read_only: bool = False) -> "Connection":
+    _need_driver()
+    from codered_spec.connection import connect
+
     dsn = options.dsn or os.environ.get("DATABASE_URL")
     if not dsn:
         server = _server(options)
@@ -328,30 +335,65 @@ def _verify(options: argparse.Namespace) -> int:
     schema = load(options.spec).schema
     with _connect(options, read_only=True) as connection:
         differences = verify(connection, schema)
+        entries: list[dict[str, object]] = [
+            {
+                "kind": d.kind,
+                "address": d.address,
+                "what": d.what,
+                "want": d.want,
+                "have": d.have,
+                "message": str(d),
+            }
+            for d in differences
+        ]
+        if not options.json:
+            for difference in differences:
+                say(str(difference))
+            count = len(differences)
+            say(
+                f"{count} difference{'s'[: count != 1]} between the database and {options.spec}"
+                if differences
+                else f"no difference: the database is what {options.spec} says"
+            )
+        well = not differences
+        if options.data and well:
+            well = _verify_data(options, connection, schema, entries)
+        elif options.data:
+            progress("the data was not checked, as the structure differs")
     if options.json:
-        say_json(
-            [
-                {
-                    "kind": d.kind,
-                    "address": d.address,
-                    "what": d.what,
-                    "want": d.want,
-                    "have": d.have,
-                    "message": str(d),
-                }
-                for d in differences
-            ]
-        )
-    else:
-        for difference in differences:
-            say(str(difference))
-        count = len(differences)
-        say(
-            f"{count} difference{'s'[: count != 1]} between the database and {options.spec}"
-            if differences
-            else f"no difference: the database is what {options.spec} says"
-        )
-    return FINDINGS if differences else OK
+        say_json(entries)
+    return OK if well else FINDINGS
+
+
+def _verify_data(
+    options: argparse.Namespace,
+    connection: "Connection",
+    schema: "Schema",
+    entries: "list[dict[str, object]]",
+) -> bool:
+    """Whether every rollup equals its source; what does not is printed, or added to ``entries``."""
+    from itertools import groupby
+
+    from codered_spec.migrate.verify import check_data, mend
+
+    shown, well = 10, True
+    for name, group in groupby(check_data(connection, schema), key=lambda d: d.rollup):
+        well, count = False, 0
+        for found in group:
+            count += 1
+            if options.json:
+                entries.append(found.to_dict())
+            elif count <= shown:
+                say(str(found))
+        if not options.json and count > shown:
+            say(f"{name}: {count - shown:,} more")
+        report(options, (mend(schema, name, count),))
+    if well and not options.json:
+        count = len(schema.rollups)
+        equal = f"the {count} rollups equal their sources"
+        equal = equal if count != 1 else "the rollup equals its source"
+        say(f"no difference: {equal}" if count else "there is no rollup whose data to check")
+    return well
 
 
 def _contract(options: argparse.Namespace) -> int:
@@ -405,6 +447,59 @@ def _contract(options: argparse.Namespace) -> int:
 
 def _findings(count: int) -> str:
     return f"{count or 'no'} finding{'s'[: count != 1]}"
+
+
+def _usage(options: argparse.Namespace) -> int:
+    from codered_spec.errors import Diagnostic, InputError
+
+    if options.json and options.csv:
+        message = "argument --csv: not allowed with argument --json"
+        raise InputError(Diagnostic("C001", message, "see `codered-spec usage --help`"))
+    _need_driver()
+    from codered_spec.usage import find_zone, read_usage, to_csv, to_lines
+
+    zone = None if options.timezone is None else find_zone(options.timezone)
+    with _connect(options, read_only=True) as connection:
+        usage = read_usage(
+            connection,
+            by=options.by,
+            since=options.since,
+            until=options.until,
+            zone=zone,
+            project=options.project,
+        )
+    if options.json:
+        say_json(usage.to_dict())
+        return OK
+    for note in usage.notes:
+        progress(f"note: {note}")
+    if options.csv:
+        sys.stdout.write(to_csv(usage))
+        return OK
+    import shutil
+
+    encoding = sys.stdout.encoding or "utf-8"
+    ascii_only = "█".encode(encoding, "ignore") == b""
+    colour = not options.no_color and "NO_COLOR" not in os.environ and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns
+    for line in to_lines(usage, width, colour=colour, ascii_only=ascii_only):
+        say(line.encode(encoding, "backslashreplace").decode(encoding))
+    return OK
+
+
+def _export(options: argparse.Namespace) -> int:
+    _need_driver()
+    from codered_spec.export import export, need_duckdb, summary
+
+    need_duckdb()
+    with _connect(options, read_only=True) as connection:
+        manifest = export(connection, options.parquet, replace=options.replace, progress=progress)
+    if options.json:
+        say_json(manifest)
+    else:
+        for line in summary(manifest, options.parquet):
+            say(line)
+    return OK
 
 
 def _introspect(options: argparse.Namespace) -> int:
@@ -476,6 +571,7 @@ COMMANDS = {
     "contract": _contract,
     "db": _db,
     "demo": _demo,
+    "export": _export,
     "fmt": _fmt,
     "generate": _generate,
     "introspect": _introspect,
@@ -483,6 +579,7 @@ COMMANDS = {
     "sql": _sql,
     "status": _status,
     "sync": _sync,
+    "usage": _usage,
     "validate": _validate,
     "verify": _verify,
 }

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from psycopg import sql
 
 from codered_spec.compiler import MIGRATIONS, load, root_of, sync
 from codered_spec.connection import Connection, connect, database_error
-from codered_spec.errors import Diagnostic, InputError
+from codered_spec.errors import Diagnostic, FindingsError, InputError
 from codered_spec.files import write_text
 from codered_spec.migrate.directory import read_directory
 from codered_spec.migrate.runner import migrate
@@ -22,8 +23,12 @@ from codered_spec.migrate.verify import verify
 from codered_spec.model.schema import Schema
 from codered_spec.model.types import Vector
 from codered_spec.postgres import EmbeddedServer
+from codered_spec.usage import Usage, read_usage, to_lines
 
 DATABASE: Final = "codered_demo"
+FIRST: Final = date(2026, 11, 20)
+LAST: Final = date(2026, 11, 23)
+"""The days of the demo rows, the last one not among them."""
 _ROWS: Final = Path(__file__).with_name("demo_rows.json")
 
 
@@ -39,6 +44,8 @@ class Demo:
     differences: tuple[str, ...]
     rows: dict[str, int]
     """Rows by table."""
+    usage: tuple[Usage, ...]
+    """By day and by agent, equal to the sums over the runs."""
     server_version: str
     dsn: str
     seconds: float
@@ -51,6 +58,7 @@ class Demo:
             "applied": self.applied,
             "differences": self.differences,
             "rows": self.rows,
+            "usage": [usage.to_dict() for usage in self.usage],
             "server_version": self.server_version,
             "dsn": self.dsn,
             "seconds": round(self.seconds, 3),
@@ -74,13 +82,15 @@ def demo(spec_path: str, server: EmbeddedServer, progress: Callable[[str], None]
     _fresh_database(server)
     migrations = read_directory(root_of(spec_path) / MIGRATIONS)
     rows: dict[str, int] = {}
+    usage: tuple[Usage, ...] = ()
     with connect(server.dsn(database=DATABASE)) as connection:
         applied = migrate(connection, migrations, report=lambda _line: None)
         progress("4/5  comparing the live database with the spec")
         differences = verify(connection, schema)
         if not differences:
-            progress("5/5  inserting one connected row into every table")
+            progress("5/5  inserting connected rows, and reading the usage that they add up to")
             rows = insert_rows(connection, schema)
+            usage = read_back(connection)
         version = connection.info.parameter_status("server_version")
     return Demo(
         schema,
@@ -88,6 +98,7 @@ def demo(spec_path: str, server: EmbeddedServer, progress: Callable[[str], None]
         tuple(migration.file_name for migration in applied),
         tuple(map(str, differences)),
         rows,
+        usage,
         str(version),
         server.dsn(database=DATABASE),
         time.monotonic() - started,
@@ -123,7 +134,8 @@ def insert_rows(connection: Connection, schema: Schema) -> dict[str, int]:
     Raises InputError when the spec has a table that the rows do not know, or lacks one they need.
     """
     rows: list[tuple[str, dict[str, str]]] = json.loads(_ROWS.read_text(encoding="utf-8"))
-    tables = {table.name for table in schema.tables}
+    kept = {rollup.name for rollup in schema.rollups}  # these fill themselves
+    tables = {table.name for table in schema.tables} - kept
     unknown = {table for table, _ in rows} ^ tables
     if unknown:
         raise InputError(
@@ -137,7 +149,7 @@ def insert_rows(connection: Connection, schema: Schema) -> dict[str, int]:
         with connection.transaction():
             for table, row in rows:
                 _insert(connection, schema, table, row)
-            return dict(_counts(connection, schema))
+        return dict(_counts(connection, schema))
     except psycopg.Error as error:
         raise database_error(error, "inserting the demo rows") from None
 
@@ -154,6 +166,26 @@ def _insert(connection: Connection, schema: Schema, table: str, row: dict[str, s
         sql.SQL(", ").join(sql.Placeholder() for _ in values),
     )
     connection.execute(statement, list(values.values()))
+
+
+def read_back(connection: Connection) -> tuple[Usage, ...]:
+    """The usage of the demo's days, by day and by agent.
+
+    Raises FindingsError (V013) where a total is not the sum over the runs.
+    """
+    found = tuple(read_usage(connection, by=by, since=FIRST, until=LAST) for by in ("day", "agent"))
+    query = (
+        "select sum(input_tokens), sum(output_tokens), sum(estimated_cost_usd)"
+        " from codered.agent_runs"
+    )
+    runs = connection.execute(query).fetchone()
+    for usage in found:
+        total = usage.total
+        if (total.input_tokens, total.output_tokens, total.cost_usd) != runs:
+            fix = "select codered.rebuild_llm_usage_daily()"
+            message = f"the usage by {usage.by} is not the sum over the runs"
+            raise FindingsError(Diagnostic("V013", message, fix))
+    return found
 
 
 def _counts(connection: Connection, schema: Schema) -> Iterator[tuple[str, int]]:
@@ -186,6 +218,10 @@ def summary(run: Demo) -> Iterator[str]:
         yield f"rows        {sum(run.rows.values())} in {len(run.rows)} tables"
         width = max(map(len, run.rows))
         yield from (f"            {name:<{width}}  {count}" for name, count in run.rows.items())
+        for usage in run.usage:
+            first, *lines = to_lines(usage, 68, colour=False)
+            yield f"usage       {first.removeprefix('usage ')}, equal to the runs"
+            yield from (f"            {line}" for line in lines)
     yield ""
     yield f"connect     codered-spec db psql -d {DATABASE}"
     yield f"            {run.dsn}"

@@ -6,6 +6,7 @@ triggers and comments is damaged in every way that fits.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from codered_spec.model.schema import (
     Index,
     Method,
     OneOf,
+    OpaqueCondition,
     PrimaryKey,
     Rule,
     Schema,
@@ -102,14 +104,17 @@ def _of_schema(schema: Schema) -> Iterator[Damage]:
         )
     for function in schema.functions:
         name, address = inside(function.name), f"{function.name}({function.arguments})"
-        call = f"function {name}({function.arguments})"
-        header = f"create or replace {call} returns {function.returns} language plpgsql"
+        signature = re.sub(" DEFAULT .*", "", function.arguments)
+        call = f"function {name}({signature})"
+        rights = "invoker" if function.security_definer else "definer"
+        header = f"create or replace function {name}({function.arguments})"
+        header += f" returns {function.returns} language plpgsql"
         path = "set search_path = ''"
         for kind, sql in (
-            ("function body", f"{header} {path} as 'begin return new; end'"),
+            ("function body", f"{header} {path} as 'begin raise; end'"),
             ("function search_path", f"alter {call} set search_path = public"),
             ("function without search_path", f"alter {call} reset search_path"),
-            ("function security definer", f"alter {call} security definer"),
+            ("function security definer", f"alter {call} security {rights}"),
             ("function public execute", f"grant execute on {call} to public"),
             ("function volatility", f"alter {call} immutable"),
             ("function strict", f"alter {call} strict"),
@@ -121,7 +126,11 @@ def _of_schema(schema: Schema) -> Iterator[Damage]:
             if g.function == function.name
         ]  # fmt: skip
         yield _damage(
-            "function renamed", f"alter {call} rename to other", address, "other()", *users
+            "function renamed",
+            f"alter {call} rename to other",
+            address,
+            f"other({function.arguments})",
+            *users,
         )
         yield _damage("function dropped", f"drop {call} cascade", address, *users)
 
@@ -171,7 +180,8 @@ def _of_table(schema: Schema, table: Table) -> Iterator[Damage]:
         loops = set(_pointing(schema, table))
         yield _damage("system triggers off", f"{alter} disable trigger all", *outgoing, *loops)
     if not table.foreign_keys and not _pointing(schema, table):
-        yield _damage("table unlogged", f"{alter} set unlogged", address)
+        other = "logged" if table.storage == "unlogged" else "unlogged"
+        yield _damage(f"table {other}", f"{alter} set {other}", address)
 
 
 # ---- columns ----------------------------------------------------------------------------------
@@ -191,7 +201,8 @@ def _dependents(schema: Schema, table: Table, column: str) -> set[str]:
         if column in names or getattr(index.predicate, "column", None) == column:
             found.add(f"{table.name}.{index.name}")
     for trigger in table.triggers:
-        if column in trigger.columns:
+        told = isinstance(trigger.when, OpaqueCondition) and column in trigger.when.expression
+        if column in trigger.columns or told:
             found.add(f"{table.name}.{trigger.name}")
     for other in schema.tables:
         for key in other.foreign_keys:
@@ -401,6 +412,8 @@ def _of_trigger(schema: Schema, table: Table, trigger: Trigger) -> Iterator[Dama
     )  # fmt: skip
     for word in ("disable", "enable always", "enable replica"):
         yield _damage(f"trigger {word}", f"alter table {name} {word} trigger {own}", address)
+    if trigger.deferred or not trigger.each_row:
+        return  # a trigger of a rollup has no neighbours that Postgres would let it become
     events = " or ".join(event.value for event in trigger.events)
     call = f"execute function {identifier(schema.name, trigger.function)}"
     again = f"create or replace trigger {own} {trigger.timing.value}"

@@ -22,6 +22,7 @@ from codered_spec.model.schema import (
     Literal,
     Matches,
     MaxBytes,
+    Measure,
     Method,
     NonZero,
     Now,
@@ -30,6 +31,8 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Rollup,
+    RollupKey,
     RowChanged,
     Schema,
     SetUpdatedAt,
@@ -38,10 +41,13 @@ from codered_spec.model.schema import (
     Timing,
     Trigger,
     Unique,
+    Window,
 )
 from codered_spec.model.types import (
     Array,
+    BigInt,
     Boolean,
+    Date,
     Integer,
     Jsonb,
     Numeric,
@@ -149,4 +155,66 @@ def wanted_schema() -> Schema:
         extensions=(Extension("vector", "extensions"),),
         functions=(Function("set_updated_at", SetUpdatedAt("updated_at"), comment="keeps time"),),
         comment="the brain",
+    )
+
+
+# ---- rollups ----------------------------------------------------------------------------------
+
+DAYS: Final = RollupKey("day", "started_at", day=True)
+KIND: Final = RollupKey("kind", "kind")
+COST: Final = Measure("cost", "cost")
+RUNS: Final = Measure("runs")
+QUARTER: Final = Window("started_at", "from_time", "to_time", 15)
+
+
+def _runs(name: str) -> Table:
+    instants, amounts = ("started_at", "ended_at"), ("cost", "price")
+    return Table(
+        name,
+        (
+            _ID,
+            Column("kind", Integer()),
+            *(Column(column, Timestamptz()) for column in instants),
+            *(Column(column, Numeric(10, 4)) for column in amounts),
+        ),
+        PrimaryKey(f"{name}_pkey", ("id",)),
+        checks=(
+            *(Check(f"{name}_{column}_finite", Finite(column)) for column in instants),
+            *(Check(f"{name}_{column}_range", Range(column, Decimal(0))) for column in amounts),
+        ),
+    )
+
+
+def _costs(name: str, *keys: str) -> Table:
+    return Table(
+        name,
+        (
+            Column("day", Date(), default=Literal("2000-01-01")),
+            Column("kind", Integer()),
+            Column("other_kind", Integer(), default=Literal("0")),
+            Column("from_time", Timestamptz(), default=Now()),
+            Column("to_time", Timestamptz(), default=Now()),
+            Column("cost", Numeric(20, 4)),
+            Column("runs", BigInt(), default=Literal("0")),
+            Column("more", BigInt(), default=Literal("0")),
+        ),
+        PrimaryKey(f"{name}_pkey", keys),
+    )
+
+
+def rollup_schema() -> Schema:
+    """Runs and their costs, per day and per quarter of an hour; and tables to change it with."""
+    return Schema(
+        name="costs",
+        tables=(
+            _runs("runs"),
+            _runs("old_runs"),
+            _costs("daily_costs", "day", "kind"),
+            _costs("costs_too", "day", "kind"),
+            _costs("quarterly_costs", "kind", "from_time", "to_time"),
+        ),
+        rollups=(
+            Rollup("daily_costs", "runs", (DAYS, KIND), (COST, RUNS)),
+            Rollup("quarterly_costs", "runs", (KIND,), (COST, RUNS), QUARTER),
+        ),
     )

@@ -32,6 +32,7 @@ from codered_spec.model.schema import (
     Literal,
     Matches,
     MaxBytes,
+    Measure,
     Method,
     NonZero,
     Now,
@@ -42,6 +43,8 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Rollup,
+    RollupKey,
     RowChanged,
     Rule,
     Schema,
@@ -51,6 +54,7 @@ from codered_spec.model.schema import (
     Timing,
     Trigger,
     Unique,
+    Window,
 )
 from codered_spec.model.types import (
     NUMBERS,
@@ -536,15 +540,118 @@ def _trigger(draw: DrawFn, table: Table, function: Function, taken: set[str]) ->
     watched: list[str] = []
     if Event.UPDATE in chosen and draw(st.booleans()):
         watched = draw(_some([c.name for c in table.columns]))
+    timing = Timing.BEFORE if setter else draw(st.sampled_from([Timing.BEFORE, Timing.AFTER]))
+    after = timing is Timing.AFTER
+    rows = {"old": "", "new": ""}
+    if after and len(chosen) == 1 and not watched and draw(st.booleans()):
+        has = {Event.INSERT: ("new",), Event.DELETE: ("old",)}.get(chosen[0], ("old", "new"))
+        names: set[str] = set()
+        rows |= {side: draw(_unique_name(names)) for side in draw(_some(list(has)))}
     return Trigger(
         name=draw(_unique_name(taken)),
         function=function.name,
-        timing=Timing.BEFORE if setter else draw(st.sampled_from([Timing.BEFORE, Timing.AFTER])),
+        timing=timing,
         events=tuple(event for event in Event if event in chosen),
         each_row=each_row,
-        when=RowChanged() if only_update and draw(st.booleans()) else None,
+        when=RowChanged() if only_update and each_row and draw(st.booleans()) else None,
         columns=tuple(watched),
+        old_rows=rows["old"] or None,
+        new_rows=rows["new"] or None,
+        deferred=after and each_row and not any(rows.values()) and draw(st.booleans()),
     )
+
+
+# ---- rollups ----------------------------------------------------------------------------------
+
+_SUMMED: Final[tuple[tuple[PgType, PgType], ...]] = (
+    (SmallInt(), SmallInt()),
+    (Integer(), BigInt()),
+    (BigInt(), Numeric()),
+    (BigInt(), Numeric(30, 2)),
+    (Numeric(12, 6), Numeric(12, 6)),
+    (Numeric(5), Integer()),
+    (Numeric(1000, 500), Numeric()),
+)
+"""Types of a column and of the sum of it."""
+
+
+@st.composite
+def _rollup(draw: DrawFn, source: Table, name: str) -> tuple[Rollup, Table]:
+    """A rollup of the source, and the table that holds it."""
+    taken: set[str] = set()
+    own: list[Column] = []
+
+    def add(type_: PgType) -> str:
+        own.append(Column(draw(_unique_name(taken)), type_))
+        return own[-1].name
+
+    checked = {c.rule.column for c in source.checks if isinstance(c.rule, Finite | Range)}
+    instants = [c for c in source.columns if isinstance(c.type, Timestamptz) and c.name in checked]
+    days = [RollupKey(add(Date()), c.name, day=True) for c in instants if draw(st.booleans())]
+    plain = [c for c in source.columns if not c.nullable and _comparable(c.type)]
+    plain = draw(_some(plain)) if draw(st.booleans()) or not days else []
+    keys = [*days, *(RollupKey(add(c.type), c.name) for c in plain)]
+    window = None
+    if draw(st.booleans()):
+        grid = draw(st.sampled_from([None, 1, 15, 1440]))
+        instant = draw(st.sampled_from(instants)).name
+        window = Window(instant, add(Timestamptz()), add(Timestamptz()), grid)
+    sums: list[Measure] = []
+    for column in source.columns:
+        if column.name in checked and isinstance(column.type, NUMBERS) and draw(st.booleans()):
+            options = [total for type_, total in _SUMMED if type_ == column.type]
+            sums.append(Measure(add(draw(st.sampled_from(options))), column.name))
+    counts = range(draw(st.integers(0 if sums else 1, 2)))
+    options = [Integer(), BigInt()]
+    measures = [*sums, *(Measure(add(draw(st.sampled_from(options)))) for _ in counts)]
+    found = Rollup(name, source.name, tuple(keys), tuple(measures), window, draw(st.booleans()))
+    return found, Table(name, tuple(own), comment=draw(_comments()))
+
+
+@st.composite
+def rollup_schemas(draw: DrawFn) -> Schema:
+    """A sound schema with one or two sources and up to three rollups of each."""
+    names = _Names()
+    tables: list[Table] = []
+    rollups: list[Rollup] = []
+    for _ in range(draw(st.integers(1, 2))):
+        name = draw(_unique_name(names.relations))
+        taken: set[str] = set()
+        types_ = draw(st.lists(_SCALARS, max_size=4))
+        own = [Column(draw(_unique_name(taken)), type_) for type_ in [Uuid(), *types_]]
+        instants = [
+            Column(draw(_unique_name(taken)), Timestamptz()) for _ in range(draw(st.integers(1, 2)))
+        ]
+        amounts = [
+            Column(
+                draw(_unique_name(taken)), draw(st.sampled_from(_SUMMED))[0], draw(st.booleans())
+            )
+            for _ in range(draw(st.integers(0, 3)))
+        ]
+        constraints: set[str] = set()
+        key = PrimaryKey(draw(_unique_name(names.relations)), (own[0].name,))
+        constraints.add(key.name)
+        finite = [Check(draw(_unique_name(constraints)), Finite(c.name)) for c in instants]
+        bounds = [
+            Check(draw(_unique_name(constraints)), Range(c.name, Decimal(0))) for c in amounts
+        ]
+        columns_ = tuple(draw(st.permutations([*own, *instants, *amounts])))
+        source = Table(name, columns_, key, checks=(*finite, *bounds))
+        tables.append(source)
+        for _ in range(draw(st.integers(1, 3))):
+            rollup, target = draw(_rollup(source, draw(_unique_name(names.relations))))
+            unique = draw(_unique_name(names.relations))
+            order = tuple(draw(st.permutations(rollup.key_columns)))
+            tables.append(replace(target, primary_key=PrimaryKey(unique, order)))
+            rollups.append(rollup)
+    found = Schema(
+        name=draw(identifiers().filter(_free_schema_name)),
+        tables=tuple(tables),
+        rollups=tuple(rollups),
+    )
+    # names that rollups need may be too long, or the same as others
+    assume(not errors(check(found)))
+    return found
 
 
 # ---- the whole --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from damage import Damage, damages
 
 from codered_spec import load_spec
 from codered_spec.connection import Connection, connect
+from codered_spec.emit.rollups import expanded
+from codered_spec.emit.views import view_sql
 from codered_spec.migrate.diff import diff
 from codered_spec.migrate.directory import read_directory
 from codered_spec.migrate.runner import migrate
@@ -20,7 +23,9 @@ from codered_spec.sources.database import read_catalog
 from codered_spec.sql import identifier
 
 ROOT = Path(__file__).resolve().parents[1]
-CODERED = load_spec(ROOT / "schema.yaml")
+SPEC = load_spec(ROOT / "schema.yaml")
+CODERED = replace(expanded(SPEC), views=())
+"""With the objects that keep the rollups; without views, which go with each column they read."""
 DAMAGES = tuple(damages(CODERED))
 
 
@@ -45,6 +50,10 @@ def migrated(server: EmbeddedServer, template: str) -> Iterator[Connection]:
         with connect(server.dsn(database=name)) as connection:
             files = read_directory(ROOT / "migrations")
             migrate(connection, files, report=lambda _line: None)
+            assert verify(connection, SPEC) == ()
+            for view in SPEC.views:
+                drop = f"drop view {identifier(SPEC.name, view.name)}"
+                connection.execute(drop.encode())
         with connect(server.dsn(SUPERUSER, name)) as superuser:
             yield superuser
         owner.execute(f"drop database {name} with (force)".encode())
@@ -52,6 +61,28 @@ def migrated(server: EmbeddedServer, template: str) -> Iterator[Connection]:
 
 def test_the_migrations_make_what_the_spec_says(migrated: Connection) -> None:
     assert verify(migrated, CODERED) == ()
+
+
+@pytest.mark.parametrize("name", [view.name for view in SPEC.views])
+def test_each_damage_to_a_view_is_named(migrated: Connection, name: str) -> None:
+    view = next(view for view in SPEC.views if view.name == name)
+    want = replace(CODERED, views=(view,))
+    own = identifier(SPEC.name, name)
+    other = f"select * from ({view.query}) q where true"
+    damage = [
+        f"drop view {own}",
+        f"create or replace view {own} with (security_invoker = true) as {other}",
+        f"alter view {own} set (security_invoker = false)",
+        f"alter view {own} reset (security_invoker)",
+        f"comment on view {own} is 'another one'",
+        f"comment on view {own} is null",
+    ]
+    for sql in ("select 1", *damage):
+        with migrated.transaction(force_rollback=True):
+            migrated.execute(view_sql(SPEC, view).encode())
+            migrated.execute(sql.encode())
+            named = {d.address for d in diff(want, read_catalog(migrated, SPEC.name))}
+        assert named == (set() if sql == "select 1" else {name}), sql
 
 
 @pytest.mark.parametrize("group", GROUPS)

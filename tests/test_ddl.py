@@ -35,7 +35,6 @@ from codered_spec.model.schema import (
     OtherObject,
     Policy,
     PrimaryKey,
-    Rollup,
     RowChanged,
     Schema,
     SetUpdatedAt,
@@ -146,7 +145,6 @@ KEYS = (IndexKey("id"),)
 @pytest.mark.parametrize(
     "schema",
     [
-        Schema("s", rollups=(Rollup("r", "a", "b", (), ()),)),
         Schema("s", others=(OtherObject("view", "v"),)),
         with_table(policies=(Policy("p", "all", ("public",)),)),
         with_table(grants=(Grant("anon", ("select",)),)),
@@ -154,7 +152,7 @@ KEYS = (IndexKey("id"),)
         with_table(force_row_security=True),
         with_table(opaque_columns=(OpaqueColumn("c", "money"),)),
         with_table(opaque_constraints=(("k", "exclude"),)),
-        with_table(storage="unlogged"),
+        with_table(storage="partitioned"),
         with_table(columns=(Column("id", Uuid(), generated="identity"),)),
         with_table(columns=(Column("id", Uuid(), collation="C"),)),
         with_table(indexes=(Index("i", KEYS, opaque_keys=("lower(id)",)),)),
@@ -173,10 +171,44 @@ def test_what_cannot_be_emitted_is_refused(schema: Schema) -> None:
 
 
 def test_every_refusal_is_reported() -> None:
-    schema = with_table(row_security=True, storage="unlogged")
+    schema = with_table(row_security=True, storage="partitioned")
     with pytest.raises(InputError) as caught:
         emit_sql(schema)
     assert len(caught.value.diagnostics) == 2
+
+
+# ---- parts that only rollups have -------------------------------------------------------------
+
+
+def test_an_unlogged_table_says_so() -> None:
+    assert "create unlogged table s.t (" in emit_sql(with_table(storage="unlogged"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (
+            {"deferred": True},
+            """create constraint trigger g
+  after update on s.t
+  deferrable initially deferred
+  for each row
+""",
+        ),
+        (
+            {"old_rows": "old_ones", "new_rows": "New", "each_row": False},
+            """create trigger g
+  after update on s.t
+  referencing old table as old_ones new table as "New"
+  for each statement
+""",
+        ),
+    ],
+)
+def test_a_trigger_says_when_it_fires_and_what_it_sees(
+    parts: dict[str, Any], expected: str
+) -> None:
+    assert expected in emit_sql(with_trigger(timing=Timing.AFTER, **parts))
 
 
 # ---- quoting ----------------------------------------------------------------------------------

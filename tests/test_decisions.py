@@ -10,7 +10,19 @@ import pytest
 
 from codered_spec.errors import Diagnostic, InputError, Place
 from codered_spec.model.check import check
-from codered_spec.model.schema import Column, Literal, Matches, Method, Now, Range, Schema, Table
+from codered_spec.model.schema import (
+    Column,
+    Literal,
+    Matches,
+    Measure,
+    Method,
+    Now,
+    Range,
+    Rollup,
+    RollupKey,
+    Schema,
+    Table,
+)
 from codered_spec.model.types import Array, DoublePrecision, Numeric, Vector
 from codered_spec.sources.spec import Spec, parse_spec, prune, read_spec
 
@@ -478,12 +490,36 @@ class TestNamedEntries:
         assert (found.code, found.place and found.place.line) == ("S008", FIRST)
 
 
-@pytest.mark.parametrize("kind", ["extensions", "value_sets"])
+@pytest.mark.parametrize("kind", ["extensions", "value_sets", "rollups"])
 def test_a_declaration_cannot_be_made_twice(kind: str) -> None:
-    entry = {"extensions": "{e: f}", "value_sets": "{x: [tasks.zone]}"}[kind]
+    entry = {
+        "extensions": "{e: f}",
+        "value_sets": "{x: [tasks.zone]}",
+        "rollups": "{runs: {source: tasks, counts: [cost]}}",
+    }[kind]
     assert only("a: {" + kind + ": " + entry + "}", "b: {" + kind + ": " + entry + "}").code == (
         "S014"
     )
+
+
+ROLLUP = "{rollups: {runs: {source: tasks, keys: {task_id: id}, counts: [cost]}}}"
+
+
+def test_a_decision_may_make_a_table_a_rollup() -> None:
+    keys, measures = (RollupKey("task_id", "id"),), (Measure("cost"),)
+    assert decided(ROLLUP).schema.rollups == (Rollup("runs", "tasks", keys, measures),)
+
+
+def test_a_rollup_is_an_effect_of_its_decision() -> None:
+    (found,) = effects(ROLLUP)
+    assert found[1:3] == ("runs", "rollups")
+
+
+def test_a_rollup_that_is_stated_cannot_be_decided() -> None:
+    stated = text_of(ROLLUP).replace("tables:", "rollups: {runs: {source: tasks}}\ntables:", 1)
+    with pytest.raises(InputError) as caught:
+        read_spec(stated, "x")
+    assert [d.code for d in caught.value.diagnostics] == ["S014"]
 
 
 def test_an_unknown_type_is_reported_in_the_decision() -> None:

@@ -10,8 +10,9 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from model_examples import wanted_schema
+from model_examples import COST, DAYS, KIND, QUARTER, RUNS, rollup_schema, wanted_schema
 
+from codered_spec.emit.rollups import expanded
 from codered_spec.migrate.diff import Difference, diff
 from codered_spec.model import schema as model
 from codered_spec.model.schema import (
@@ -34,6 +35,7 @@ from codered_spec.model.schema import (
     Schema,
     Table,
     Trait,
+    View,
 )
 from codered_spec.model.types import Integer, Text
 
@@ -50,12 +52,12 @@ FULL = replace(
             opaque_constraints=(("ex", "EXCLUDE"),),
         ),
     ),
-    rollups=(Rollup("r", "tasks", "odd", (("day", "day"),), (Measure("n", "count"),)),),
-    others=(OtherObject("view", "seen"),),
+    views=(View("v", "select 1 as a", "one"),),
+    others=(OtherObject("sequence", "seen"),),
 )
 OBJECTS = {
     "tables", "columns", "uniques", "foreign_keys", "checks", "indexes", "triggers", "policies",
-    "grants", "extensions", "functions", "rollups", "others", "opaque_columns",
+    "grants", "extensions", "functions", "rollups", "views", "others", "opaque_columns",
     "opaque_constraints",
 }  # fmt: skip
 """The fields whose members are changed one by one."""
@@ -131,8 +133,12 @@ def _classes() -> list[type]:
 
 
 ABSENT = {"Finite", "OpaqueBody", "OpaqueCondition", "OpaqueDefault", "OpaquePredicate",
-          "OpaqueRule", "IsNull", "ValueSet"}  # fmt: skip
-"""What the example does not contain; the values of these fields are compared as one."""
+          "OpaqueRule", "IsNull", "ValueSet", "Measure", "Rollup", "RollupKey",
+          "Window"}  # fmt: skip
+"""What the example does not contain; the values of these fields are compared as one.
+
+Rollups are compared as the objects that keep them: see below.
+"""
 
 
 def test_every_field_of_every_class_of_the_model_is_changed() -> None:
@@ -146,6 +152,49 @@ def test_every_field_of_every_class_of_the_model_is_changed() -> None:
         and field.name != "value_sets"
     }
     assert expected - changed == set()
+
+
+ROLLED = rollup_schema()
+DAILY, WINDOWED = ROLLED.rollups
+OTHER_ROLLUPS: dict[str, tuple[Rollup, ...]] = {
+    "Rollup.name": (WINDOWED, replace(DAILY, name="costs_too")),
+    "Rollup.source": (replace(DAILY, source="old_runs"), WINDOWED),
+    "Rollup.keys": (replace(DAILY, keys=DAILY.keys[::-1]), WINDOWED),
+    "Rollup.measures": (replace(DAILY, measures=DAILY.measures[:1]), WINDOWED),
+    "Rollup.window": (DAILY, replace(WINDOWED, window=None)),
+    "Rollup.on_write": (replace(DAILY, on_write=False), WINDOWED),
+    "RollupKey.target": (replace(DAILY, keys=(DAYS, replace(KIND, target="other_kind"))), WINDOWED),
+    "RollupKey.source": (replace(DAILY, keys=(replace(DAYS, source="ended_at"), KIND)), WINDOWED),
+    "RollupKey.day": (replace(DAILY, keys=(replace(DAYS, day=False), KIND)), WINDOWED),
+    "Measure.target": (replace(DAILY, measures=(COST, Measure("more"))), WINDOWED),
+    "Measure.source": (replace(DAILY, measures=(Measure("cost", "price"), RUNS)), WINDOWED),
+    "Window.source": (DAILY, replace(WINDOWED, window=replace(QUARTER, source="ended_at"))),
+    "Window.start": (DAILY, replace(WINDOWED, window=replace(QUARTER, start="day"))),
+    "Window.end": (DAILY, replace(WINDOWED, window=replace(QUARTER, end="day"))),
+    "Window.grid": (DAILY, replace(WINDOWED, window=replace(QUARTER, grid=60))),
+}
+"""For each field of a rollup, rollups that differ in it alone; whether they are sound is open."""
+
+
+@pytest.mark.parametrize("field", OTHER_ROLLUPS)
+def test_another_rollup_is_a_difference(field: str) -> None:
+    other = replace(ROLLED, rollups=OTHER_ROLLUPS[field])
+    assert diff(ROLLED, other) != ()
+    assert diff(other, ROLLED) != ()
+
+
+def test_every_field_of_a_rollup_is_changed() -> None:
+    classes = (model.Rollup, model.RollupKey, model.Measure, model.Window)
+    names = {f"{cls.__name__}.{field.name}" for cls in classes for field in fields(cls)}
+    assert set(OTHER_ROLLUPS) == names
+
+
+def test_the_order_of_rollups_does_not_matter() -> None:
+    assert diff(ROLLED, replace(ROLLED, rollups=ROLLED.rollups[::-1])) == ()
+
+
+def test_a_rollup_is_what_keeps_it() -> None:
+    assert diff(ROLLED, expanded(ROLLED)) == ()
 
 
 def test_equal_models_do_not_differ() -> None:

@@ -27,6 +27,7 @@ from codered_spec.model.schema import (
     Literal,
     Matches,
     MaxBytes,
+    Measure,
     Method,
     NonZero,
     Now,
@@ -38,6 +39,8 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Rollup,
+    RollupKey,
     RowChanged,
     Rule,
     Schema,
@@ -45,9 +48,11 @@ from codered_spec.model.schema import (
     SubsetOf,
     Table,
     Timing,
+    Trait,
     Trigger,
     Unique,
     ValueSet,
+    Window,
 )
 from codered_spec.model.types import (
     Array,
@@ -59,6 +64,8 @@ from codered_spec.model.types import (
     Jsonb,
     Numeric,
     PgType,
+    Real,
+    SmallInt,
     Text,
     Timestamptz,
     Uuid,
@@ -135,6 +142,143 @@ def shared(*values: str, columns: tuple[str, ...] = ("t.c", "t.d")) -> Schema:
         checks=(Check("k", OneOf("d", values)),),
     )
     return schema(own, value_sets=(ValueSet("v", columns),))
+
+
+def rolled(
+    *rollups: Rollup,
+    source: dict[str, Any] | None = None,
+    target: dict[str, Any] | None = None,
+    name: str = "e",
+    **parts: Any,
+) -> Schema:
+    """A table of events and one of their sums per day and kind, with changed facts of both.
+
+    ``source`` and ``target`` give columns other facts or, for None, leave them out; a word of
+    :class:`Table` replaces that part of the table.
+    """
+    events = {
+        "id": Column("id", Uuid()),
+        "at": Column("at", Timestamptz()),
+        "kind": Column("kind", Uuid()),
+        "cost": Column("cost", Numeric(10, 2)),
+        "tries": Column("tries", Integer(), nullable=True),
+    }
+    sums = {
+        "day": Column("day", Date()),
+        "kind": Column("kind", Uuid()),
+        "since": Column("since", Timestamptz(), default=Now()),
+        "until": Column("until", Timestamptz(), default=Now()),
+        "cost": Column("cost", Numeric(12, 2), default=Literal("0")),
+        "tries": Column("tries", BigInt(), default=Literal("0")),
+        "rows": Column("rows", Integer(), default=Literal("0")),
+    }
+
+    def built(plain: Table, columns: dict[str, Column], facts: dict[str, Any]) -> Table:
+        words = {k: v for k, v in facts.items() if k not in columns and k != "more"}
+        own = {k: replace(v, **facts.get(k, {})) for k, v in columns.items()}
+        return replace(plain, columns=(*own.values(), *facts.get("more", ())), **words)
+
+    own = Table(
+        name,
+        (),
+        PrimaryKey(f"{name}_pkey", ("id",)),
+        checks=(
+            Check("e_at", Finite("at")),
+            Check("e_cost", Range("cost", Decimal(0))),
+            Check("e_tries", Range("tries", Decimal(0))),
+        ),
+    )
+    result = Table("r", (), PrimaryKey("r_pkey", ("day", "kind")))
+    return schema(
+        built(own, events, source or {}),
+        built(result, sums, target or {}),
+        rollups=rollups or (daily(source=name),),
+        **parts,
+    )
+
+
+DAYS = (RollupKey("day", "at", day=True), RollupKey("kind", "kind"))
+KINDS = (RollupKey("kind", "kind"),)
+SUMS = (Measure("cost", "cost"), Measure("tries", "tries"), Measure("rows"))
+
+
+def daily(**facts: Any) -> Rollup:
+    """The sums of ``e`` per day and kind."""
+    return Rollup(**{"name": "r", "source": "e", "keys": DAYS, "measures": SUMS, **facts})
+
+
+def windowed(grid: int | None = 15, instant: str = "at", **facts: Any) -> Schema:
+    """The sums of ``e`` per window of time and kind."""
+    target = {
+        "day": {"nullable": True},
+        "primary_key": PrimaryKey("r_pkey", ("kind", "since", "until")),
+        **facts.pop("target", {}),
+    }
+    window = Window(instant, "since", "until", grid)
+    return rolled(daily(keys=KINDS, window=window, name="r"), target=target, **facts)
+
+
+E_CHECKS = rolled().tables[0].checks
+
+
+def with_checks(**other: Check | None) -> dict[str, Any]:
+    """The checks of ``e`` with others in the place of some."""
+    return {"checks": tuple(c for old in E_CHECKS if (c := other.get(old.name, old)) is not None)}
+
+
+def after(*events: Event, **parts: Any) -> Schema:
+    """A trigger with parts that no spec has words for."""
+    return trigger(**{"timing": Timing.AFTER, "function": "audit", "events": events, **parts})
+
+
+def by(column: str) -> Schema:
+    """A rollup with a key more, by a date of that name."""
+    return rolled(
+        daily(keys=(*DAYS, RollupKey("more", column))),
+        source={"more": (Column(column, Date()),)},
+        target={
+            "more": (Column("more", Date()),),
+            "primary_key": PrimaryKey("r_pkey", ("day", "kind", "more")),
+        },
+    )
+
+
+def summing(column: str) -> Schema:
+    """A rollup that sums a column of that name."""
+    check = Check("k", Range(column, Decimal(0)))
+    return rolled(
+        daily(measures=(Measure("tries", column),)),
+        source={"more": (Column(column, Integer()),), "checks": (*E_CHECKS, check)},
+    )
+
+
+def keyed(name: str, **facts: Any) -> Schema:
+    """A rollup with a key column of that name."""
+    return rolled(
+        daily(keys=(*DAYS, RollupKey(name, "id")), **facts),
+        target={
+            "more": (Column(name, Uuid()),),
+            "primary_key": PrimaryKey("r_pkey", ("day", "kind", name)),
+        },
+    )
+
+
+def scoped(name: str) -> Schema:
+    """A rollup of windows whose first key has that name."""
+    window = Window("at", "since", "until")
+    return rolled(
+        daily(keys=(RollupKey(name, "kind"),), window=window),
+        target={
+            "more": (Column(name, Uuid()),),
+            "day": {"nullable": True},
+            "kind": {"nullable": True},
+            "primary_key": PrimaryKey("r_pkey", (name, "since", "until")),
+        },
+    )
+
+
+def noted(name: str) -> Trigger:
+    return Trigger(name, "audit", Timing.AFTER, (Event.INSERT,))
 
 
 PAIR = schema(
@@ -405,6 +549,319 @@ CASES: list[tuple[str, str, Schema, Schema]] = [
         replace(column(Array(Vector(3))), extensions=()),
         replace(column(Date()), extensions=()),
     ),
+    ("M020", "t.g", after(Event.UPDATE, deferred=True, timing=Timing.BEFORE), after(Event.UPDATE)),
+    (
+        "M020",
+        "t.g",
+        after(Event.UPDATE, deferred=True, each_row=False),
+        after(Event.UPDATE, deferred=True),
+    ),
+    (
+        "M020",
+        "t.g",
+        after(Event.UPDATE, deferred=True, new_rows="n"),
+        after(Event.UPDATE, new_rows="n"),
+    ),
+    (
+        "M020",
+        "t.g",
+        after(Event.UPDATE, timing=Timing.BEFORE, new_rows="n"),
+        after(Event.UPDATE, old_rows="o", new_rows="n"),
+    ),
+    (
+        "M020",
+        "t.g",
+        after(Event.INSERT, Event.UPDATE, new_rows="n"),
+        after(Event.INSERT, new_rows="n"),
+    ),
+    (
+        "M020",
+        "t.g",
+        after(Event.UPDATE, columns=("id",), new_rows="n"),
+        after(Event.UPDATE, columns=("id",)),
+    ),
+    ("M020", "t.g", after(Event.INSERT, old_rows="o"), after(Event.DELETE, old_rows="o")),
+    ("M020", "t.g", after(Event.DELETE, new_rows="n"), after(Event.UPDATE, new_rows="n")),
+    (
+        "M020",
+        "t.g",
+        after(Event.TRUNCATE, each_row=False, old_rows="o"),
+        after(Event.TRUNCATE, each_row=False),
+    ),
+    (
+        "M020",
+        "t.g",
+        after(Event.UPDATE, old_rows="x", new_rows="x"),
+        after(Event.UPDATE, old_rows="x", new_rows="y"),
+    ),
+    ("M005", "t.g", after(Event.UPDATE, new_rows=""), after(Event.UPDATE, new_rows=" ")),
+    # rollups
+    ("M001", "r", rolled(daily(source="x")), rolled()),
+    ("M001", "x", rolled(daily(name="x")), rolled()),
+    ("M001", "r", rolled(daily(keys=(*KINDS, RollupKey("x", "at", day=True)))), rolled()),
+    ("M001", "r", rolled(daily(keys=(*KINDS, RollupKey("day", "x", day=True)))), rolled()),
+    ("M001", "r", rolled(daily(measures=(Measure("x"),))), rolled(daily(measures=SUMS[2:]))),
+    ("M001", "r", rolled(daily(measures=(Measure("cost", "x"),))), rolled(daily())),
+    ("M001", "r", windowed(instant="x"), windowed()),
+    (
+        "M001",
+        "r",
+        rolled(daily(window=Window("at", "x", "until"))),
+        windowed(grid=None),
+    ),
+    ("M004", "r", rolled(daily(), daily()), rolled(daily())),
+    ("M004", "r.day", rolled(daily(keys=DAYS + DAYS[:1])), rolled()),
+    ("M004", "r.cost", rolled(daily(measures=(*SUMS, Measure("cost", "tries")))), rolled()),
+    (
+        "M004",
+        "r.since",
+        rolled(daily(window=Window("at", "since", "since"))),
+        windowed(),
+    ),
+    ("M025", "e", rolled(daily(name="e", keys=(), measures=())), rolled()),
+    (
+        "M026",
+        "r.kind",
+        rolled(target={"kind": {"type": BigInt()}}),
+        rolled(target={"kind": {"type": BigInt()}}, source={"kind": {"type": BigInt()}}),
+    ),
+    ("M026", "e.kind", rolled(source={"kind": {"nullable": True}}), rolled()),
+    (
+        "M026",
+        "r.kind",
+        rolled(
+            target={
+                "kind": {"nullable": True},
+                "primary_key": PrimaryKey("r_pkey", ("day",)),
+                "uniques": (Unique("u", ("day", "kind")),),
+            }
+        ),
+        rolled(
+            target={
+                "primary_key": PrimaryKey("r_pkey", ("day",)),
+                "uniques": (Unique("u", ("day", "kind")),),
+            }
+        ),
+    ),
+    ("M026", "r.day", rolled(target={"day": {"type": Timestamptz()}}), rolled()),
+    ("M026", "e.at", rolled(source=with_checks(e_at=None)), rolled()),
+    (
+        "M026",
+        "e.at",
+        rolled(source=with_checks(e_at=Check("e_at", Finite("at"), (Trait.NOT_VALID,)))),
+        rolled(source=with_checks(e_at=Check("e_at", Finite("at")))),
+    ),
+    ("M026", "e.at", rolled(source={"at": {"nullable": True}}), rolled()),
+    ("M026", "e.at", rolled(source={"at": {"type": Date()}}), rolled()),
+    ("M027", "e.at", windowed(source={"at": {"type": Date()}}), windowed()),
+    ("M027", "e.at", windowed(source={"at": {"nullable": True}}), windowed()),
+    ("M027", "e.at", windowed(source=with_checks(e_at=None)), windowed()),
+    ("M027", "r.since", windowed(target={"since": {"type": Date(), "default": None}}), windowed()),
+    (
+        "M027",
+        "r.until",
+        windowed(
+            target={
+                "until": {"nullable": True},
+                "primary_key": PrimaryKey("r_pkey", ("kind",)),
+                "uniques": (Unique("u", ("kind", "since", "until")),),
+            }
+        ),
+        windowed(),
+    ),
+    ("M027", "r", windowed(7), windowed(1440)),
+    ("M027", "r", windowed(2880), windowed(1)),
+    ("M027", "r", windowed(0), windowed(None)),
+    (
+        "M028",
+        "r",
+        rolled(target={"primary_key": PrimaryKey("r_pkey", ("day",))}),
+        rolled(target={"primary_key": PrimaryKey("r_pkey", ("kind", "day"))}),
+    ),
+    (
+        "M028",
+        "r",
+        rolled(target={"primary_key": PrimaryKey("r_pkey", ("day", "kind", "rows"))}),
+        rolled(),
+    ),
+    (
+        "M028",
+        "r",
+        rolled(target={"primary_key": PrimaryKey("k", ("day", "kind"), (Trait.DEFERRABLE,))}),
+        rolled(target={"primary_key": PrimaryKey("k", ("day", "kind"))}),
+    ),
+    (
+        "M028",
+        "r",
+        rolled(
+            target={
+                "primary_key": PrimaryKey("r_pkey", ("day",)),
+                "indexes": (
+                    Index(
+                        "i",
+                        (IndexKey("day"), IndexKey("kind")),
+                        predicate=IsNull("tries"),
+                        unique=True,
+                    ),
+                ),
+            }
+        ),
+        rolled(
+            target={
+                "primary_key": PrimaryKey("r_pkey", ("day",)),
+                "indexes": (Index("i", (IndexKey("day"), IndexKey("kind")), unique=True),),
+            }
+        ),
+    ),
+    (
+        "M028",
+        "r",
+        rolled(
+            target={
+                "primary_key": PrimaryKey("r_pkey", ("day",)),
+                "indexes": (Index("i", (IndexKey("day"), IndexKey("kind"))),),
+            }
+        ),
+        rolled(),
+    ),
+    ("M028", "r", windowed(target={"primary_key": PrimaryKey("k", ("kind", "since"))}), windowed()),
+    (
+        "M029",
+        "r.since",
+        rolled(target={"since": {"default": None}}),
+        rolled(target={"since": {"default": None, "nullable": True}}),
+    ),
+    (
+        "M029",
+        "r.rows",
+        rolled(daily(measures=SUMS[:2]), target={"rows": {"default": None}}),
+        rolled(target={"rows": {"default": None}}),
+    ),
+    (
+        "M030",
+        "e.cost",
+        rolled(source={"cost": {"type": DoublePrecision()}}),
+        rolled(source={"cost": {"type": BigInt()}}),
+    ),
+    (
+        "M030",
+        "e.cost",
+        rolled(source={"cost": {"type": Numeric()}}),
+        rolled(source={"cost": {"type": Numeric(10)}}),
+    ),
+    (
+        "M030",
+        "e.cost",
+        rolled(source=with_checks(e_cost=None)),
+        rolled(daily(measures=SUMS[1:]), source=with_checks(e_cost=None)),
+    ),
+    (
+        "M030",
+        "e.cost",
+        rolled(source=with_checks(e_cost=Check("k", Range("cost", Decimal(-1))))),
+        rolled(source=with_checks(e_cost=Check("k", Range("cost", Decimal(1))))),
+    ),
+    (
+        "M030",
+        "e.cost",
+        rolled(source=with_checks(e_cost=Check("k", Range("cost", None, Decimal(1))))),
+        rolled(source=with_checks(e_cost=Check("k", Range("cost", Decimal(0), Decimal(1))))),
+    ),
+    (
+        "M030",
+        "e.cost",
+        rolled(
+            source=with_checks(e_cost=Check("k", Range("cost", Decimal(0)), (Trait.NOT_VALID,)))
+        ),
+        rolled(source=with_checks(e_cost=Check("k", Range("cost", Decimal(0))))),
+    ),
+    (
+        "M030",
+        "r.cost",
+        rolled(target={"cost": {"type": Numeric(12, 1)}}),
+        rolled(target={"cost": {"type": Numeric(12, 3)}}),
+    ),
+    (
+        "M030",
+        "r.cost",
+        rolled(target={"cost": {"type": BigInt()}}),
+        rolled(target={"cost": {"type": BigInt()}}, source={"cost": {"type": SmallInt()}}),
+    ),
+    (
+        "M030",
+        "r.cost",
+        rolled(target={"cost": {"type": Real()}}),
+        rolled(target={"cost": {"type": Numeric()}}),
+    ),
+    (
+        "M030",
+        "r.rows",
+        rolled(target={"rows": {"type": SmallInt()}}),
+        rolled(target={"rows": {"type": BigInt()}}),
+    ),
+    ("M030", "r.rows", rolled(target={"rows": {"type": Numeric(9)}}), rolled()),
+    (
+        "M030",
+        "r.rows",
+        rolled(target={"rows": {"nullable": True}}),
+        rolled(daily(measures=SUMS[:2]), target={"rows": {"nullable": True}}),
+    ),
+    (
+        "M030",
+        "r.rows",
+        rolled(target={"checks": (Check("k", Range("rows", Decimal(1))),)}),
+        rolled(target={"checks": (Check("k", Range("rows", Decimal(0))),)}),
+    ),
+    (
+        "M030",
+        "r.rows",
+        rolled(target={"checks": (Check("k", Range("rows", None, Decimal(-1))),)}),
+        rolled(target={"checks": (Check("k", Range("rows", None, Decimal(1))),)}),
+    ),
+    ("M031", "r", rolled(daily(keys=())), rolled()),
+    ("M031", "r", rolled(daily(measures=())), rolled(daily(measures=SUMS[:1]))),
+    ("M004", "r", rolled(functions=(Function("rebuild_r", OpaqueBody("x")),)), rolled()),
+    (
+        "M004",
+        "r",
+        windowed(functions=(Function("refresh_r", OpaqueBody("x")),)),
+        rolled(functions=(Function("refresh_r", OpaqueBody("x")),)),
+    ),
+    (
+        "M004",
+        "r",
+        rolled(functions=(Function("e_overflow", OpaqueBody("x")),)),
+        rolled(daily(on_write=False), functions=(Function("e_overflow", OpaqueBody("x")),)),
+    ),
+    (
+        "M004",
+        "r",
+        rolled(
+            functions=FUNCTIONS,
+            target={"indexes": (Index("e_deltas_xact_idx", (IndexKey("day"),)),)},
+        ),
+        rolled(target={"indexes": (Index("xact_idx", (IndexKey("day"),)),)}),
+    ),
+    (
+        "M004",
+        "r",
+        rolled(source={"triggers": (noted("e_note_insert"),)}),
+        rolled(source={"triggers": (noted("e_note"),)}),
+    ),
+    (
+        "M005",
+        "r",
+        rolled(name="e" * 48),
+        rolled(name="e" * 47),
+    ),
+    ("M004", "r", by("row_count"), by("rows")),
+    ("M004", "r", by("xact"), by("xmin2")),
+    ("M004", "r", by("at_day"), by("day")),
+    ("M004", "r", by("sum_cost"), by("sum")),
+    ("M005", "r", summing("x" * 60), summing("x" * 59)),
+    ("M005", "r", scoped("x" * 59), scoped("x" * 58)),
+    ("M004", "r", keyed("expected"), keyed("expect")),
+    ("M004", "r", keyed("delta_rows"), keyed("delta_rows", on_write=False)),
 ]
 
 
@@ -483,6 +940,45 @@ def test_a_required_reference_to_itself_is_a_cycle() -> None:
         foreign_keys=(ForeignKey("fk", ("id",), "t", ("id",)),),
     )
     assert found(schema(own)) == {("M008", "t")}
+
+
+def test_a_rollup_of_a_rollup_is_refused_on_both_sides() -> None:
+    plain = rolled()
+    third = replace(plain.tables[1], name="q", primary_key=PrimaryKey("q_pkey", ("day", "kind")))
+    chain = replace(
+        plain,
+        tables=(*plain.tables, third),
+        rollups=(daily(), daily(name="q", source="r", keys=KINDS, measures=SUMS[2:])),
+    )
+    assert found(chain) == {("M025", "r"), ("M025", "q")}
+
+
+def test_two_rollups_of_one_source_share_its_objects() -> None:
+    plain = rolled()
+    other = replace(plain.tables[1], name="q", primary_key=PrimaryKey("q_pkey", ("day", "kind")))
+    rollups = (daily(), daily(name="q"))
+    assert found(replace(plain, tables=(*plain.tables, other), rollups=rollups)) == set()
+
+
+def test_two_sources_may_not_need_one_name() -> None:
+    first, result = rolled().tables
+    second = replace(first, name="rebuild", primary_key=PrimaryKey("x", ("id",)))
+    note = replace(result, name="note", primary_key=PrimaryKey("y", ("day", "kind")))
+    rollups = (daily(name="note"), daily(source="rebuild"))
+    assert found(schema(first, second, result, note, rollups=rollups)) == {("M004", "note")}
+
+
+def test_a_table_may_not_have_the_name_of_the_deltas() -> None:
+    plain = rolled()
+    more = replace(plain, tables=(*plain.tables, table(name="e_deltas")))
+    assert found(more) == {("M004", "r")}
+    demanded = replace(more, rollups=(daily(on_write=False),))
+    assert found(demanded) == set()
+
+
+def test_a_bound_that_is_no_number_is_refused_as_that_alone() -> None:
+    broken = with_checks(e_cost=Check("k", Range("cost", Decimal("NaN"))))
+    assert found(rolled(source=broken)) == {("M011", "e.k"), ("M030", "e.cost")}
 
 
 def test_what_a_live_database_printed_is_not_judged() -> None:

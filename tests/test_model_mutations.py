@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, SearchStrategy
-from model_strategies import identifiers, schemas, texts, types
+from model_strategies import identifiers, rollup_schemas, schemas, texts, types
 
 from codered_spec.connection import Connection
 from codered_spec.emit.ddl import emit_sql
@@ -49,7 +49,7 @@ LIVE_ONLY: Final = frozenset(
     Function.settings Column.generated Column.collation Table.storage Table.opaque_columns
     Table.opaque_constraints Table.policies Table.grants Table.row_security
     Table.force_row_security Index.include Index.valid Index.opaque_keys Trigger.enabled
-    Trigger.opaque Schema.rollups Schema.others Schema.extensions Extension.name
+    Trigger.opaque Schema.others Schema.extensions Extension.name
     """.split()
 )
 
@@ -149,10 +149,16 @@ def other_values(schema: Schema, path: Path) -> SearchStrategy[object]:
             return other_rules(schema)
         case "when":
             return st.sampled_from([None, RowChanged()])
-        case "comment" | "opclass":
+        case "comment" | "opclass" | "old_rows" | "new_rows":
             return st.none() | other_texts(schema)
         case "precision" | "scale" | "dimensions" | "length" | "limit":
             return st.integers(-1, 2**31)
+        case "grid":
+            return st.sampled_from([None, 0, 1, 7, 15, 1440, 2880])
+        case "window" if value is not None:
+            return st.none()
+        case "source" if value is None:
+            return other_texts(schema)
         case "minimum" | "maximum":
             return st.none() | st.decimals(allow_nan=True, allow_infinity=True)
     match value:
@@ -232,7 +238,23 @@ def test_a_changed_model_without_errors_is_accepted(
 
 
 @random_changes
-@given(schema=schemas(), data=st.data())
+@given(schema=rollup_schemas(), data=st.data())
+def test_a_changed_rollup_without_errors_is_accepted(
+    vectors: Connection, schema: Schema, data: DataObject
+) -> None:
+    path = data.draw(st.sampled_from(list(places(schema))))
+    options = other_values(schema, path)
+    assume(not options.is_empty)
+    value = data.draw(options)
+    schema = changed(schema, path, value)
+    note(f"{'.'.join(map(str, path))} = {value!r}")
+    assume(not errors(check(schema)))
+    assume(schema.name not in FOREIGN_SCHEMAS)
+    assert accepted(vectors, emit_sql(schema)) is None
+
+
+@random_changes
+@given(schema=schemas() | rollup_schemas(), data=st.data())
 def test_no_change_of_a_model_makes_check_fail(schema: Schema, data: DataObject) -> None:
     path = data.draw(st.sampled_from(list(places(schema))))
     options = other_values(schema, path)

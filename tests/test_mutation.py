@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,9 @@ from codered_spec.postgres import EmbeddedServer
 from codered_spec.sources.database.reader import read_catalog
 from codered_spec.sql import identifier
 
-SCHEMA: Final = load_spec(Path(__file__).resolve().parents[1] / "schema.yaml")
+ROOT: Final = Path(__file__).resolve().parents[1]
+# a view would keep the columns that it reads from changing their type
+SCHEMA: Final = replace(load_spec(ROOT / "schema.yaml"), views=())
 EVERY: Final = 60
 SAMPLE: Final = [mutant for _, mutant in chosen(SCHEMA, EVERY, "database")]
 

@@ -97,6 +97,17 @@ SMALL: dict[str, Any] = {
     "extensions": {"vector": "extensions"},
     "functions": {"f": {"set_updated_at": "at", "note": "n"}},
     "value_sets": {"v": ["t.a"]},
+    "rollups": {
+        "r": {
+            "source": "t",
+            "days": {"d": "a"},
+            "keys": {"k": "b"},
+            "window": {"of": "a", "start": "f", "end": "g", "grid": "15 minutes"},
+            "sums": {"m": "c"},
+            "counts": ["n"],
+            "on_demand": True,
+        }
+    },
     "tables": {
         "t": {
             "note": "n",
@@ -183,6 +194,7 @@ SMALL: dict[str, Any] = {
             "checks": {"h": {"table": "t", "rule": "flat", "column": "a"}},
             "indexes": {"j": {"table": "t", "columns": ["a"]}},
             "value_sets": {"z": ["t.a"]},
+            "rollups": {"q": {"source": "t", "counts": ["n"]}},
             "kept": ["t.a"],
         }
     },
@@ -340,6 +352,9 @@ COLUMN = HEAD + "tables:\n  t:\n    columns:\n      a:\n        type: text\n"
         (HEAD + "tabels: {}\n", "S006", 3, 1, "did you mean tables?"),
         (COLUMN + "        nulable: true\n", "S006", 8, 9, "did you mean nullable?"),
         (COLUMN + "    index: {}\n", "S006", 8, 5, "did you mean indexes?"),
+        (HEAD + "rollups: {r: {keys: {a: b}}}\n", "S008", 3, 14, "source"),
+        (HEAD + "rollups: {r: {source: t, keys: {}}}\n", "S009", 3, 32, "keys"),
+        (HEAD + "rollups: {r: {source: t, sum: {a: b}}}\n", "S006", 3, 26, "did you mean sums?"),
         (HEAD + "qqq: 1\n", "S006", 3, 1, "unknown key qqq in the spec"),
         (HEAD + "title: 5\n", "S007", 3, 8, "title must be text, not a whole number 5"),
         (HEAD + "title: true\n", "S007", 3, 8, "not true or false true"),
@@ -437,6 +452,24 @@ def test_all_complaints_are_found_in_one_run_in_the_order_of_the_file() -> None:
 
 def test_a_very_long_value_is_shown_shortened() -> None:
     assert len(only(COLUMN + f"        on_delete: {'x' * 10_000}\n").message) < 200
+
+
+@pytest.mark.parametrize("grid", ["1 minutes", "15 minutes", "1440 minutes"])
+def test_a_grid_is_so_many_minutes(grid: str) -> None:
+    assert _accepts(_with_grid, grid)
+
+
+@pytest.mark.parametrize(
+    "grid", ["15", "15 min", "0 minutes", "015 minutes", "15 minutes ", "99999 minutes", "1 hours"]
+)
+def test_nothing_else_is_a_grid(grid: str) -> None:
+    assert not _accepts(_with_grid, grid)
+
+
+def _with_grid(text: str) -> dict[str, Any]:
+    window = {"of": "a", "start": "b", "end": "c", "grid": text}
+    rollup = {"source": "t", "window": window}
+    return {"format": 1, "schema": "s", "rollups": {"r": rollup}}
 
 
 def _accepts(make: Callable[[str], dict[str, Any]], text: str) -> bool:

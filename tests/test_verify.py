@@ -26,7 +26,7 @@ from codered_spec.sql import identifier
 
 WANTED = wanted_schema()
 DAMAGES = tuple(damages(WANTED))
-ROUND_TRIPS = 11
+ROUND_TRIPS = 12
 
 
 @pytest.fixture(scope="module")

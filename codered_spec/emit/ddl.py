@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import assert_never
 
@@ -13,6 +14,8 @@ from codered_spec.emit.expressions import (
     sql_type,
 )
 from codered_spec.emit.file import GENERATED, File
+from codered_spec.emit.rollups import expanded
+from codered_spec.emit.views import view_sql
 from codered_spec.errors import Diagnostic, InputError
 from codered_spec.model.graph import creation_order
 from codered_spec.model.normalize import fingerprint
@@ -53,8 +56,10 @@ def emit_sql(schema: Schema) -> str:
     The text has no transaction control: whoever runs it wraps it in one transaction. Raises
     InputError (M021) for an object kind that this emitter does not handle yet.
     """
+    header = _header(schema)
+    schema = expanded(schema)
     _refuse_unhandled(schema)
-    blocks = [_header(schema), _settings(), *_prologue(schema)]
+    blocks = [header, _settings(), *_prologue(schema)]
     tables, late = creation_order(schema)
     vector_schema = schema.extension_schema("vector")
     for table in tables:
@@ -69,6 +74,7 @@ def emit_sql(schema: Schema) -> str:
             blocks.append(comments)
     named = {table.name: table for table in tables}
     blocks.extend(_add_foreign_key(schema, named[owner], key) for owner, key in late)
+    blocks.extend(view_sql(schema, view) for view in schema.views)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -89,7 +95,6 @@ def _add_foreign_key(schema: Schema, table: Table, key: ForeignKey) -> str:
 
 def _refuse_unhandled(schema: Schema) -> None:
     found: list[str] = []
-    found += [f"rollup {r.name}" for r in schema.rollups]
     found += [f"{o.kind} {o.name}" for o in schema.others]
     for table in schema.tables:
         found += [f"policy {p.name} of {table.name}" for p in table.policies]
@@ -98,7 +103,7 @@ def _refuse_unhandled(schema: Schema) -> None:
             found.append(f"row-level security of {table.name}")
         found += [f"column {table.name}.{c.name} {c.type}" for c in table.opaque_columns]
         found += [f"constraint {name} of {table.name}" for name, _ in table.opaque_constraints]
-        if table.storage is not None:
+        if table.storage not in (None, "unlogged"):
             found.append(f"storage {table.storage} of {table.name}")
         for column in table.columns:
             if column.generated is not None or column.collation is not None:
@@ -167,10 +172,11 @@ def function_sql(schema: Schema, function: Function) -> str:
         lines.append("  security definer")
     lines += [f"  set {key} = {_setting(value)}" for key, value in function.settings]
     text = "\n".join(lines) + f"\nas {quote}{source}{quote};"
+    signature = re.sub(" DEFAULT [^,)]*", "", name)
     if not function.public_execute:
-        text += f"\nrevoke all on function {name} from public;"
+        text += f"\nrevoke all on function {signature} from public;"
     if function.comment:
-        text += f"\ncomment on function {name} is {literal(function.comment)};"
+        text += f"\ncomment on function {signature} is {literal(function.comment)};"
     return text
 
 
@@ -188,7 +194,8 @@ def _create_table(
         if constraint.name not in postponed
     ]
     body = ",\n".join(f"  {line}" for line in lines)
-    return f"create table {identifier(schema.name, table.name)} (\n{body}\n);"
+    kind = "unlogged table" if table.storage == "unlogged" else "table"
+    return f"create {kind} {identifier(schema.name, table.name)} (\n{body}\n);"
 
 
 def _column(column: Column, vector_schema: str | None) -> str:
@@ -280,10 +287,16 @@ def trigger_sql(schema: Schema, table: Table, trigger: Trigger) -> str:
     when = ""
     if isinstance(trigger.when, RowChanged):
         when = "\n  when (old.* is distinct from new.*)"
+    elif trigger.when is not None:
+        when = f"\n  when ({trigger.when.expression})"
     assert trigger.timing is not Timing.INSTEAD_OF
+    rows = [("old", trigger.old_rows), ("new", trigger.new_rows)]
+    named = "".join(f" {word} table as {identifier(name)}" for word, name in rows if name)
     return (
-        f"create trigger {identifier(trigger.name)}\n"
+        f"create {'constraint ' * trigger.deferred}trigger {identifier(trigger.name)}\n"
         f"  {trigger.timing.value} {events} on {identifier(schema.name, table.name)}\n"
+        f"{f'  referencing{named}' + chr(10) if named else ''}"
+        f"{'  deferrable initially deferred' + chr(10) if trigger.deferred else ''}"
         f"  for each {'row' if trigger.each_row else 'statement'}{when}\n"
         f"  execute function {identifier(schema.name, trigger.function)}();"
     )

@@ -36,6 +36,7 @@ from codered_spec.model.schema import (
     Ordered,
     RandomUuid,
     Range,
+    Rollup,
     Rule,
     Schema,
     SubsetOf,
@@ -659,6 +660,53 @@ def duck_insert(schema: Schema, table: str, columns: tuple[str, ...], many: bool
         return f"{head} values ({values})"
     given = ", ".join(f"unnest(${i}::VARCHAR[]) as v{i}" for i in numbers)
     return f"{head} select {values} from (select {given}) as given"
+
+
+# ---- rollups ----------------------------------------------------------------------------------
+
+
+def duck_rollup_sql(rollup: Rollup, source: str | None = None, *, on_demand: bool = False) -> str:
+    """What the rollup should hold, as a query of DuckDB: its keys, then its measures, in order.
+
+    ``source`` is the SQL name of the table in DuckDB if that is not the one of the spec. A rollup
+    with windows has those of its grid, or, ``on_demand``, one from parameter ``$1`` to ``$2``.
+    """
+    columns: list[tuple[str, str]] = []
+    for key in rollup.keys:
+        own = f"r.{_name(key.source)}"
+        columns.append((key.target, f"({_utc(own)})::DATE" if key.day else own))
+    groups, where = list(columns), ""
+    window = rollup.window
+    if window is not None:
+        own = f"r.{_name(window.source)}"
+        if on_demand:
+            start, end = "$1::TIMESTAMPTZ", "$2::TIMESTAMPTZ"
+            where = f" where {own} >= {start} and {own} < {end}"
+        elif window.grid is not None:
+            # in whole numbers from 1970: independent of the time zone of the session
+            step = window.grid * 60_000_000
+            since = f"epoch_us({own})"
+            begin = f"({since} - (({since} % {step}) + {step}) % {step})"
+            start, end = (f"make_timestamptz({begin} + {after})" for after in (0, step))
+            groups += [(window.start, start), (window.end, end)]
+        else:
+            start = end = "NULL::TIMESTAMPTZ"
+            where = " where false"
+        columns += [(window.start, start), (window.end, end)]
+    for measure in rollup.measures:
+        total = "count(*)"
+        if measure.source is not None:
+            total = f"coalesce(sum(r.{_name(measure.source)}), 0)"
+        columns.append((measure.target, total))
+    selected = ", ".join(f"{expression} as {_name(name)}" for name, expression in columns)
+    grouped = ", ".join(expression for _, expression in groups)
+    places = ", ".join(str(n) for n in range(1, len(groups) + 1))
+    table = _name(rollup.source) if source is None else source
+    return f"select {selected} from {table} as r{where} group by {grouped} order by {places}"
+
+
+def _utc(instant: str) -> str:
+    return f"make_timestamp(epoch_us({instant}))"
 
 
 def _read(type_: PgType, text: str) -> str:

@@ -14,7 +14,10 @@ from codered_spec.model.schema import (
     Action,
     Column,
     ForeignKey,
+    Measure,
     Method,
+    Rollup,
+    RollupKey,
     Schema,
     Table,
     rule_columns,
@@ -69,6 +72,12 @@ def _table(schema: Schema, table: Table) -> Iterator[str]:
     yield f"## {_code(table.name)}\n"
     if table.comment:
         yield table.comment.replace("<", "\\<") + "\n"
+    for rollup in schema.rollups:
+        if rollup.name == table.name:
+            yield _rollup(rollup) + "\n"
+    into = [_code(r.name) for r in schema.rollups if r.source == table.name]
+    if into:
+        yield f"Rolled up into {', '.join(into)}.\n"
     yield "| column | type | NULL | default | values | note |"
     yield "|---|---|---|---|---|---|"
     for column in table.columns:
@@ -98,6 +107,35 @@ def _table(schema: Schema, table: Table) -> Iterator[str]:
     for trigger in table.triggers:
         yield f"- {_code(trigger.name)}: trigger, calls {_code(trigger.function)}"
     yield ""
+
+
+def _rollup(rollup: Rollup) -> str:
+    """What a rollup holds, as one sentence."""
+    per = [_rollup_key(key) for key in rollup.keys]
+    window = rollup.window
+    if window is not None:
+        size = "" if window.grid is None else f" of {window.grid} minutes"
+        per.append(
+            f"window{size} of {_code(window.source)} from {_code(window.start)}"
+            f" to {_code(window.end)}"
+        )
+    when = "kept on every write" if rollup.kept else "worked out on demand"
+    *most, last = per
+    listed = f"{', '.join(most)} and {last}" if most else last
+    measures = ", ".join(map(_measure, rollup.measures))
+    return f"Rollup of {_code(rollup.source)}, {when}: one row per {listed}; {measures}."
+
+
+def _rollup_key(key: RollupKey) -> str:
+    own = _code(key.target)
+    if key.day:
+        return f"{own} (UTC day of {_code(key.source)})"
+    return own if key.target == key.source else f"{own} ({_code(key.source)})"
+
+
+def _measure(measure: Measure) -> str:
+    what = "number of rows" if measure.source is None else f"sum of {_code(measure.source)}"
+    return f"{_code(measure.target)} = {what}"
 
 
 def _values(table: Table, column: Column) -> str:

@@ -32,6 +32,7 @@ from codered_spec.model.schema import (
     Table,
     Trigger,
     Unique,
+    View,
     rule_columns,
 )
 from codered_spec.model.types import PgType
@@ -53,6 +54,7 @@ SchemaObject: TypeAlias = (
     | Extension
     | Function
     | Rollup
+    | View
     | OtherObject
     | OpaqueConstraint
 )
@@ -98,7 +100,7 @@ def value_text(value: object, scope: Scope) -> str | None:
     if isinstance(value, IndexKey):
         return _key(value)
     if isinstance(value, Measure):
-        return f"{value.target} = {value.aggregate}({value.source or '*'})"
+        return f"{value.target} = {f'sum({value.source})' if value.source else 'count(*)'}"
     if isinstance(value, tuple):
         return ", ".join(value_text(item, scope) or "none" for item in value)
     return str(value)
@@ -136,7 +138,9 @@ def object_text(found: SchemaObject, scope: Scope) -> str:
         case Function():
             return f"returns {found.returns} language {found.language}"
         case Rollup():
-            return f"{found.target} from {found.source}"
+            return f"from {found.source}"
+        case View():
+            return "view"
         case OtherObject(kind, _):
             return kind
         case (_, definition):

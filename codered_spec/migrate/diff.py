@@ -89,6 +89,7 @@ _NESTED: Final[Mapping[str, str]] = {
     "extensions": "extension",
     "functions": "function",
     "rollups": "rollup",
+    "views": "view",
     "others": "object",
     "columns": "column",
     "opaque_columns": "column",

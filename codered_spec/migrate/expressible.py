@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from codered_spec.emit.expressions import predicate_sql
 from codered_spec.errors import Diagnostic
+from codered_spec.model.check_rollups import check_rollups
 from codered_spec.model.schema import (
     Check,
     Column,
@@ -27,6 +28,7 @@ from codered_spec.model.schema import (
     OpaquePredicate,
     OpaqueRule,
     PrimaryKey,
+    Rollup,
     Schema,
     Table,
     Traits,
@@ -70,7 +72,9 @@ class _Filter:
             for c in table.columns
         )
         extensions = tuple(e for e in self.schema.extensions if vector and e.name == "vector")
-        return replace(self.schema, tables=tables, extensions=extensions)
+        found = replace(self.schema, tables=tables, extensions=extensions)
+        rollups = self._keep(found.rollups, lambda r: _rollup_complaint(found, r), lambda r: r.name)
+        return replace(found, rollups=rollups)
 
     # ---- bookkeeping
 
@@ -185,6 +189,10 @@ class _Filter:
     def _trigger(self, table: Table, trigger: Trigger) -> str | None:
         if trigger.opaque is not None:
             return f"the trigger {trigger.opaque}"
+        if trigger.deferred:
+            return "a trigger that waits for the end of the transaction"
+        if trigger.old_rows is not None or trigger.new_rows is not None:
+            return "a trigger with transition tables"
         if isinstance(trigger.when, OpaqueCondition):
             return f"the condition {trigger.when.expression}"
         if not trigger.enabled:
@@ -192,6 +200,11 @@ class _Filter:
         if all(f.name != trigger.function for f in self.schema.functions):
             return f"a trigger with the function {trigger.function}"
         return _column_complaint(table, trigger.columns)
+
+
+def _rollup_complaint(schema: Schema, rollup: Rollup) -> str | None:
+    found = next(check_rollups(replace(schema, rollups=(rollup,))), None)
+    return f"a rollup like this ({found.message})" if found else None
 
 
 def _trait_complaint(traits: Traits) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from codered_spec.errors import Diagnostic
+from codered_spec.model.check_rollups import check_rollups
 from codered_spec.model.check_types import check_column, check_index_types, check_rule
 from codered_spec.model.graph import required_cycles
 from codered_spec.model.schema import (
@@ -104,6 +105,7 @@ def _check_schema(schema: Schema) -> Iterator[Diagnostic]:
             subject=group[0],
         )
     yield from _check_value_sets(schema, tables)
+    yield from check_rollups(schema)
 
 
 def _check_name(name: str, what: str, subject: str) -> Iterator[Diagnostic]:
@@ -466,12 +468,15 @@ def _check_triggers(
     for trigger in table.triggers:
         address = f"{table.name}.{trigger.name}"
         yield from _check_name(trigger.name, "trigger", address)
+        for rows in (trigger.old_rows, trigger.new_rows):
+            if rows is not None:
+                yield from _check_name(rows, "transition table", address)
         function = functions.get(trigger.function)
         if function is None:
             problem: str | None = f"calls the function {trigger.function}, which does not exist"
         else:
             problem = _function_problem(trigger, function, columns)
-        problem = problem or _trigger_problem(trigger, columns)
+        problem = problem or _trigger_problem(trigger, columns) or _special_problem(trigger)
         if problem:
             yield Diagnostic(
                 "M020", f"the trigger {address} {problem}", "correct it", subject=address
@@ -514,6 +519,23 @@ def _trigger_problem(trigger: Trigger, columns: dict[str, Column]) -> str | None
     if trigger.columns and Event.UPDATE not in trigger.events:
         return "watches columns without the event update"
     return None
+
+
+def _special_problem(trigger: Trigger) -> str | None:
+    """What Postgres has against a deferred trigger or one with transition tables."""
+    rows = [name for name in (trigger.old_rows, trigger.new_rows) if name is not None]
+    if trigger.deferred and (trigger.timing is not Timing.AFTER or not trigger.each_row or rows):
+        return "can wait for the end of the transaction only after each row"
+    if not rows:
+        return None
+    if trigger.timing is not Timing.AFTER or len(trigger.events) > 1 or trigger.columns:
+        return "has transition tables, which are for one event, after it"
+    events = set(trigger.events)
+    if trigger.old_rows is not None and not events <= {Event.UPDATE, Event.DELETE}:
+        return f"has no old rows on {trigger.events[0].value}"
+    if trigger.new_rows is not None and not events <= {Event.INSERT, Event.UPDATE}:
+        return f"has no new rows on {trigger.events[0].value}"
+    return "gives two transition tables one name" if len(set(rows)) != len(rows) else None
 
 
 def _check_value_sets(schema: Schema, tables: dict[str, Table]) -> Iterator[Diagnostic]:

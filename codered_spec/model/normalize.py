@@ -31,6 +31,7 @@ def normalize(schema: Schema) -> Schema:
         extensions=tuple(sorted(schema.extensions, key=_by_name)),
         functions=tuple(sorted(schema.functions, key=_by_name)),
         rollups=tuple(sorted(schema.rollups, key=_by_name)),
+        views=tuple(sorted(schema.views, key=_by_name)),
         value_sets=tuple(sorted(schema.value_sets, key=_by_name)),
         others=tuple(sorted(schema.others, key=lambda o: (o.kind, o.name))),
     )

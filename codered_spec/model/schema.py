@@ -362,6 +362,12 @@ class Trigger:
     each_row: bool = True
     when: RowChanged | OpaqueCondition | None = None
     columns: tuple[str, ...] = ()
+    old_rows: str | None = None
+    """Name of the transition table of old rows."""
+    new_rows: str | None = None
+    """Name of the transition table of new rows."""
+    deferred: bool = False
+    """A constraint trigger that fires when the transaction ends, unless it is made to earlier."""
     enabled: bool = True
     opaque: str | None = None
     """Definition of a live trigger with parts that the other fields cannot hold."""
@@ -393,23 +399,78 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """``target`` column of a rollup = ``aggregate`` over ``source`` (NULL counts as 0)."""
+    """Column ``target`` of a rollup: the sum of ``source`` (NULL counts as 0), or, without it, the
+    number of rows.
+    """
 
     target: str
-    aggregate: str
     source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
+class RollupKey:
+    """Column ``target`` of a rollup: ``source`` itself, or the UTC day of that instant."""
+
+    target: str
+    source: str
+    day: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The instant ``source`` lies in the half-open window from column ``start`` to ``end``.
+
+    With ``grid``, windows of so many minutes, in UTC, are kept on every write; other windows are
+    worked out on demand.
+    """
+
+    source: str
+    start: str
+    end: str
+    grid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rollup:
-    """A table kept equal to an aggregate of another one, grouped by ``keys``."""
+    """The table ``name`` is kept equal to an aggregate of the table ``source``."""
 
     name: str
     source: str
-    target: str
-    keys: tuple[tuple[str, str], ...]
-    """Pairs of target column and source column."""
+    keys: tuple[RollupKey, ...]
     measures: tuple[Measure, ...]
+    window: Window | None = None
+    on_write: bool = True
+    """Whether every commit that changes the source changes the rollup, too."""
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """Columns of the rollup that name a row of it, in order."""
+        own = tuple(key.target for key in self.keys)
+        return own if self.window is None else (*own, self.window.start, self.window.end)
+
+    @property
+    def kept(self) -> bool:
+        """Whether writes to the source maintain rows of it."""
+        return self.on_write and (self.window is None or self.window.grid is not None)
+
+
+VIEW_MARK = "Made by codered-spec: "
+"""Before the digests of query and definition, in the last line of a live view's comment."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A named query, run with the rights of whoever reads it (``security_invoker``).
+
+    ``query`` is a SELECT without a semicolon, with qualified names. A database rewrites it, so that
+    two of them are compared by ``digest``: of the query, as long as nobody changed the view.
+    """
+
+    name: str
+    query: str
+    comment: str | None = None
+    security_invoker: bool = True
+    digest: str | None = None
 
 
 # ---- the tree ---------------------------------------------------------------------------------
@@ -511,6 +572,7 @@ class Schema:
     extensions: tuple[Extension, ...] = ()
     functions: tuple[Function, ...] = ()
     rollups: tuple[Rollup, ...] = ()
+    views: tuple[View, ...] = ()
     value_sets: tuple[ValueSet, ...] = ()
     comment: str | None = None
     others: tuple[OtherObject, ...] = ()

@@ -113,7 +113,7 @@ class Judge:
         rule = equivalence(self.schema, mutant)
         refused = errors(check(mutant.schema))
         if refused:
-            return Fate("spec", mutant.operator, str(mutant), refused[0].message)
+            return Fate("spec", mutant.operator, str(mutant), f"refused with {refused[0].code}")
         return Fate(
             "spec",
             mutant.operator,

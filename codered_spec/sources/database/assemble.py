@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from codered_spec.model.normalize import normalize
 from codered_spec.model.schema import (
+    VIEW_MARK,
     Action,
     Check,
     Column,
@@ -32,6 +33,7 @@ from codered_spec.model.schema import (
     Traits,
     Trigger,
     Unique,
+    View,
 )
 from codered_spec.model.types import PgType, parse_type
 from codered_spec.sources.database.expressions import (
@@ -85,6 +87,7 @@ def assemble(name: str, schema: Row, rows: Mapping[str, list[Row]]) -> Schema:
             ),
             extensions=extensions,
             functions=tuple(map(_function, rows["functions"])),
+            views=tuple(map(_view, rows["views"])),
             comment=schema["comment"],
             others=(
                 *(OtherObject(row["kind"], row["name"]) for row in rows["others"]),
@@ -262,8 +265,25 @@ def _trigger(row: Row) -> Trigger:
         each_row=bool(kind & 1),
         when=read_when(row["definition"]) if row["conditional"] else None,
         columns=tuple(row["columns"]),
+        old_rows=row["old_rows"],
+        new_rows=row["new_rows"],
+        deferred=row["deferred"],
         enabled=row["enabled"],
         opaque=row["definition"] if row["special"] else None,
+    )
+
+
+def _view(row: Row) -> View:
+    """The view; its digest is that of its query only if the definition is as it was made."""
+    prose, mark, digests = (row["comment"] or "").rpartition(VIEW_MARK)
+    query, _, definition = digests.partition(" ")
+    intact = bool(mark) and definition == row["definition"]
+    return View(
+        row["name"],
+        row["query"].strip(),
+        (prose.rstrip("\n") if mark else row["comment"]) or None,
+        row["security_invoker"],
+        query if intact else f"another definition ({row['definition']})",
     )
 
 

@@ -29,6 +29,7 @@ QUERIES: Final = (
     "indexes",
     "triggers",
     "functions",
+    "views",
     "policies",
     "others",
 )
@@ -55,7 +56,7 @@ _UNNEST: Final = (
 def read_database(connection: Connection, schema_name: str) -> Schema:
     """The live schema of that name, from one consistent snapshot.
 
-    Takes eleven round trips, however large the schema is, in a transaction of its own that is
+    Takes twelve round trips, however large the schema is, in a transaction of its own that is
     always ended; the connection must not be in one. Raises :class:`FindingsError`: V001 if there is
     no such schema, else what :func:`database_error` says.
     """

@@ -44,7 +44,8 @@ HEADER = f"{EDITOR_LINE} $schema=codered_spec/sources/spec/schema.json\n"
 """First line of a canonical spec file: editors find the shape by it."""
 
 TOP_KEYS = (
-    "format schema title document baseline package extensions functions value_sets tables decisions"
+    "format schema title document baseline package extensions functions value_sets rollups views"
+    " tables decisions"
 ).split()
 """Top-level keys in canonical order."""
 
@@ -155,7 +156,7 @@ def _addresses(data: Record) -> dict[str, Path]:
                     places.setdefault(f"{table}.{name}", (*where, fact))
             places[f"{table}.{column}"] = where
         places[table] = base
-    for kind in ("functions", "value_sets", "extensions"):
+    for kind in ("functions", "value_sets", "extensions", "rollups", "views"):
         for name in data.get(kind, ()):
             places.setdefault(name, (kind, name))
     return places

@@ -25,6 +25,7 @@ from codered_spec.model.schema import (
     Literal,
     Matches,
     MaxBytes,
+    Measure,
     Method,
     NonZero,
     Now,
@@ -35,6 +36,8 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Rollup,
+    RollupKey,
     RowChanged,
     Rule,
     Schema,
@@ -45,6 +48,8 @@ from codered_spec.model.schema import (
     Trigger,
     Unique,
     ValueSet,
+    View,
+    Window,
 )
 from codered_spec.model.types import TYPE_NAMES, Array, Vector, parse_type
 from codered_spec.sources.spec.conventions import (
@@ -85,6 +90,8 @@ def build_schema(data: Record, report: Report) -> Schema:
         tables=tables,
         extensions=tuple(Extension(k, v) for k, v in data.get("extensions", {}).items()),
         functions=tuple(functions.values()),
+        rollups=tuple(_build_rollup(k, v) for k, v in data.get("rollups", {}).items()),
+        views=tuple(View(k, v["query"], v.get("note")) for k, v in data.get("views", {}).items()),
         value_sets=tuple(ValueSet(k, tuple(v)) for k, v in data.get("value_sets", {}).items()),
         comment=data.get("title"),
     )
@@ -348,6 +355,29 @@ def _build_predicate(data: Record) -> Predicate:
     }
     ((kind, column),) = data.items()
     return kinds[kind](column)
+
+
+def _build_rollup(name: str, data: Record) -> Rollup:
+    days = [RollupKey(key, column, day=True) for key, column in data.get("days", {}).items()]
+    keys = [RollupKey(key, column) for key, column in data.get("keys", {}).items()]
+    sums = [Measure(target, column) for target, column in data.get("sums", {}).items()]
+    counts = [Measure(target) for target in data.get("counts", ())]
+    window = data.get("window")
+    return Rollup(
+        name,
+        data["source"],
+        (*days, *keys),
+        (*sums, *counts),
+        None
+        if window is None
+        else Window(
+            window["of"],
+            window["start"],
+            window["end"],
+            int(window["grid"].partition(" ")[0]) if "grid" in window else None,
+        ),
+        on_write=not data.get("on_demand", False),
+    )
 
 
 def _build_trigger(name: str, data: Record) -> Trigger:

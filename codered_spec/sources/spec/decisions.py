@@ -204,7 +204,7 @@ class _Applier:
     def rest(self, name: str, decision: Record) -> None:
         if "embedding_dimensions" in decision:
             self._dimensions(name, decision)
-        for kind in ("extensions", "value_sets"):
+        for kind in ("extensions", "value_sets", "rollups", "views"):
             target = self.merged.data.setdefault(kind, {}) if kind in decision else {}
             for key, value in decision.get(kind, {}).items():
                 source: Path = ("decisions", name, kind, key)

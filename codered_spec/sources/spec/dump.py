@@ -32,6 +32,7 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Rollup,
     RowChanged,
     Rule,
     Schema,
@@ -41,6 +42,7 @@ from codered_spec.model.schema import (
     Timing,
     Trigger,
     Unique,
+    View,
 )
 from codered_spec.model.types import FLOATING, INTEGRAL, Boolean, Numeric
 from codered_spec.sources.spec.build import build_reference
@@ -60,12 +62,12 @@ class NotExpressibleError(ValueError):
 
 def dump_schema(schema: Schema) -> Record:
     """Plain data with the keys ``schema``, ``title``, ``extensions``, ``functions``,
-    ``value_sets`` and ``tables``; empty ones are left out.
+    ``value_sets``, ``rollups`` and ``tables``; empty ones are left out.
 
-    Raises NotExpressibleError for a model with opaque members, policies, grants or rollups.
+    Raises NotExpressibleError for a model with opaque members, policies or grants.
     """
-    if schema.rollups or schema.others:
-        raise NotExpressibleError("rollups and other objects")
+    if schema.others:
+        raise NotExpressibleError("other objects")
     touched: dict[str, str] = {}
     tables = {table.name: _dump_table(table, schema, touched) for table in schema.tables}
     functions = {f.name: _dump_function(f) for f in schema.functions if touched.get(f.name) is None}
@@ -78,8 +80,45 @@ def dump_schema(schema: Schema) -> Record:
         data["functions"] = functions
     if schema.value_sets:
         data["value_sets"] = {s.name: list(s.columns) for s in schema.value_sets}
+    if schema.rollups:
+        data["rollups"] = {rollup.name: _dump_rollup(rollup) for rollup in schema.rollups}
+    if schema.views:
+        data["views"] = {view.name: _dump_view(view) for view in schema.views}
     if tables:
         data["tables"] = tables
+    return data
+
+
+def _dump_view(view: View) -> Record:
+    if not view.security_invoker:
+        raise NotExpressibleError(f"the rights of the view {view.name}")
+    data: Record = {"query": view.query}
+    if view.comment is not None:
+        data["note"] = view.comment
+    return data
+
+
+def _dump_rollup(rollup: Rollup) -> Record:
+    data: Record = {"source": rollup.source}
+    days = {key.target: key.source for key in rollup.keys if key.day}
+    keys = {key.target: key.source for key in rollup.keys if not key.day}
+    sums = {m.target: m.source for m in rollup.measures if m.source is not None}
+    counts = [measure.target for measure in rollup.measures if measure.source is None]
+    if days:
+        data["days"] = days
+    if keys:
+        data["keys"] = keys
+    window = rollup.window
+    if window is not None:
+        data["window"] = {"of": window.source, "start": window.start, "end": window.end}
+        if window.grid is not None:
+            data["window"]["grid"] = f"{window.grid} minutes"
+    if sums:
+        data["sums"] = sums
+    if counts:
+        data["counts"] = counts
+    if not rollup.on_write:
+        data["on_demand"] = True
     return data
 
 
@@ -357,7 +396,8 @@ def _dump_triggers(
 
 
 def _dump_trigger(trigger: Trigger) -> Record:
-    if trigger.opaque is not None or not trigger.enabled:
+    special = trigger.deferred or trigger.old_rows is not None or trigger.new_rows is not None
+    if trigger.opaque is not None or not trigger.enabled or special:
         raise NotExpressibleError(f"trigger {trigger.name}")
     data: Record = {
         "function": trigger.function,

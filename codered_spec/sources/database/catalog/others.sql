@@ -5,13 +5,13 @@ from (
     select
         'pg_catalog.pg_class'::regclass::oid as class,
         c.oid as object,
-        case c.relkind when 'v' then 'view' when 'm' then 'materialized view'
+        case c.relkind when 'm' then 'materialized view'
             when 'S' then 'sequence' when 'f' then 'foreign table' when 'c' then 'type'
             else 'relation of kind ' || c.relkind::text end as kind,
         c.relname::text as name
     from pg_catalog.pg_class c
     where c.relnamespace = %(schema)s::oid
-        and c.relkind not in ('r', 'p', 'i', 'I', 't')
+        and c.relkind not in ('r', 'p', 'i', 'I', 't', 'v')
         and not exists (
             select from pg_catalog.pg_depend d
             where d.classid = 'pg_catalog.pg_class'::regclass

@@ -12,10 +12,12 @@ select
         order by k.n
     ) as columns,
     t.tgqual is not null as conditional,
+    t.tgconstraint <> 0 as deferred,
+    t.tgoldtable::text as old_rows,
+    t.tgnewtable::text as new_rows,
     t.tgnargs > 0
-    or t.tgconstraint <> 0
-    or t.tgoldtable is not null
-    or t.tgnewtable is not null
+    or (t.tgconstraint <> 0 and not (t.tgdeferrable and t.tginitdeferred))
+    or t.tgconstrrelid <> 0
     or t.tgenabled not in ('O', 'D')
     or p.pronamespace <> c.relnamespace as special,
     pg_catalog.pg_get_triggerdef(t.oid)

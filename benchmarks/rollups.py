@@ -1,0 +1,159 @@
+"""What keeping the usage tables costs the writers of `agent_runs`, and what readers save."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from codered_spec import load_spec
+from codered_spec.connection import Connection, connect
+from codered_spec.emit.ddl import emit_sql
+from codered_spec.postgres import EmbeddedServer
+
+SPEC = Path(__file__).resolve().parents[1] / "schema.yaml"
+CLIENTS = 8
+SECONDS = 5
+ROUNDS = 3
+KEYS = 200
+"""Projects, and as many agents: keys enough that writers seldom meet."""
+
+_RUN = (
+    "insert into codered.agent_runs (project_id, agent_id, mode, provider, model, tier,"
+    " input_tokens, output_tokens, estimated_cost_usd, latency_ms, status, input_summary,"
+    " output_summary{more}) values (md5('p{key}')::uuid, md5('a{key}')::uuid, 'implementation',"
+    " 'anthropic', 'claude-3-opus', 'gold', 1200, 300, 0.004512, 900, 'succeeded',"
+    " 'The failing step and the last lines of its log', 'A retry with backoff'{values});"
+)
+_SPREAD = f"\\set k random(1, {KEYS})\n"
+
+
+def _insert(key: str) -> str:
+    return _RUN.format(key="' || :k || '" if key == ":k" else key, more="", values="")
+
+
+SCRIPTS = {
+    "one row, spread keys": _SPREAD + _insert(":k") + "\n",
+    "one row, one hot key": _insert("1") + "\n",
+    "open for 10 ms, one hot key": f"begin;\n{_insert('1')}\n\\sleep 10 ms\ncommit;\n",
+    "five statements, random keys": "begin;\n"
+    + "".join(f"\\set k random(1, 10)\n{_insert(':k')}\n" for _ in range(5))
+    + "commit;\n",
+}
+
+
+@contextmanager
+def _server() -> Iterator[tuple[EmbeddedServer, Path]]:
+    """A server with the settings that a careful production server has, as far as it matters."""
+    with tempfile.TemporaryDirectory(prefix="codered-bench-") as folder:
+        settings = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
+        server = EmbeddedServer(Path(folder) / "state", settings)
+        server.start()
+        try:
+            yield server, Path(folder)
+        finally:
+            server.stop()
+
+
+def _prepare(connection: Connection) -> None:
+    with connection.transaction():
+        connection.execute(emit_sql(load_spec(SPEC)).encode())
+    connection.execute(
+        "insert into codered.projects (id, slug, name, description, status)"
+        " select md5('p' || n)::uuid, 'p' || n, 'p', 'p', 'active'"
+        f" from generate_series(1, {KEYS}) n".encode()
+    )
+    connection.execute(
+        "insert into codered.agents (id, slug, name, description, default_tier,"
+        " max_tokens_per_call, max_calls_per_task, cost_ceiling_usd_per_task)"
+        " select md5('a' || n)::uuid, 'a' || n, 'a', 'a', 'gold', 1, 1, 1"
+        f" from generate_series(1, {KEYS}) n".encode()
+    )
+
+
+def _with_rollup(connection: Connection, on: bool) -> None:
+    word = "enable" if on else "disable"
+    connection.execute("truncate codered.agent_runs cascade")
+    for event in ("insert", "update", "delete"):
+        name = f"agent_runs_note_{event}"
+        connection.execute(f"alter table codered.agent_runs {word} trigger {name}".encode())
+    connection.execute("vacuum analyze codered.agent_runs")
+
+
+def _exact(connection: Connection) -> None:
+    for rollup in ("daily", "by_agent"):
+        query = f"select * from codered.check_llm_usage_{rollup}() limit 1"
+        if connection.execute(query.encode()).fetchall():
+            raise SystemExit(f"llm_usage_{rollup} is not exact")
+
+
+def _transactions(server: EmbeddedServer, script: Path) -> float:
+    """Transactions a second of all clients."""
+    program = Path(server.psql_command("")[0]).with_name("pgbench")
+    command = [str(program), "-n", "-c", str(CLIENTS), "-j", "2", "-T", str(SECONDS)]
+    done = subprocess.run(
+        [*command, "-f", str(script), server.dsn()], capture_output=True, text=True, check=False
+    )
+    failed = re.search(r"number of failed transactions: (\d+)", done.stdout)
+    if done.returncode or failed is None or failed.group(1) != "0":
+        raise SystemExit(f"pgbench failed: {done.stdout}{done.stderr}")
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    assert found is not None
+    return float(found.group(1))
+
+
+def bench_rollups() -> None:
+    """Transactions a second with the rollups and without, in turn; all of them exact at the end."""
+    with _server() as (server, folder), connect(server.dsn()) as connection:
+        _prepare(connection)
+        print(f"\n{'8 clients, transactions a second':<34} {'none':>8} {'kept':>8} {'ratio':>7}")
+        for name, text in SCRIPTS.items():
+            script = folder / "script.sql"
+            script.write_text(text, encoding="utf-8")
+            found: dict[bool, list[float]] = {False: [], True: []}
+            for _ in range(ROUNDS):
+                for on in (False, True):
+                    _with_rollup(connection, on)
+                    found[on].append(_transactions(server, script))
+            _exact(connection)
+            none, kept = (statistics.median(found[on]) for on in (False, True))
+            print(f"{name:<34} {none:8.0f} {kept:8.0f} {kept / none:7.2f}")
+        _bench_copy(connection)
+
+
+def _bench_copy(connection: Connection, rows: int = 1_000_000) -> None:
+    """COPY of a million runs of 30 days."""
+    select = (
+        "select md5('p' || n % 200 + 1)::uuid project_id, md5('a' || n % 200 + 1)::uuid agent_id,"
+        " 'implementation' mode, 'anthropic' provider, 'claude-3-opus' model, 'gold' tier,"
+        " 1000 + n % 999 input_tokens, 300 output_tokens, 0.004512 estimated_cost_usd,"
+        " 900 latency_ms, 'succeeded' status, 'The failing step and its log' input_summary,"
+        " 'A retry with backoff' output_summary,"
+        " now() - interval '1 minute' * (n % 43200) created_at"
+        f" from generate_series(1, {rows}) n"
+    )
+    columns = (
+        "project_id, agent_id, mode, provider, model, tier, input_tokens, output_tokens,"
+        " estimated_cost_usd, latency_ms, status, input_summary, output_summary, created_at"
+    )
+    with connection.cursor() as cursor, cursor.copy(f"copy ({select}) to stdout".encode()) as copy:
+        data = [bytes(piece) for piece in copy]
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(ROUNDS):
+        for on in (False, True):
+            _with_rollup(connection, on)
+            before = time.perf_counter()
+            into = f"copy codered.agent_runs ({columns}) from stdin".encode()
+            with connection.cursor() as cursor, cursor.copy(into) as copy:
+                for piece in data:
+                    copy.write(piece)
+            found[on].append(time.perf_counter() - before)
+    _exact(connection)
+    none, kept = (statistics.median(found[on]) for on in (False, True))
+    print(f"\n{'seconds':<34} {'none':>8} {'kept':>8} {'ratio':>7}")
+    print(f"{f'COPY of {rows:,} runs':<34} {none:8.2f} {kept:8.2f} {kept / none:7.2f}")
