@@ -99,6 +99,18 @@ def test_each_rule_of_equivalence_excludes_something() -> None:
     assert excluded == {rule.name for rule in EQUIVALENCES}
 
 
+def test_a_rollup_requires_the_keys_that_its_source_no_longer_does(judge: Judge) -> None:
+    found = [
+        mutant
+        for mutant in mutants(SCHEMA)
+        if (mutant.operator, mutant.table) == ("NOT NULL removed", "agent_runs")
+        and mutant.target in ("project_id", "agent_id")
+    ]
+    fates = [judge.in_database(mutant) for mutant in found]
+    assert [fate.equivalence for fate in fates] == ["required by a rollup"] * 2
+    assert all(fate.sound for fate in fates)
+
+
 def test_who_asks_only_for_valid_rows_notices_less(judge: Judge) -> None:
     mutant = next(m for m in mutants(SCHEMA) if m.operator == "check removed")
     fate = judge.in_database(mutant)

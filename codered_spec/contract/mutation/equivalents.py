@@ -152,7 +152,22 @@ def _out_of_order_before(schema: Schema, mutant: Mutant) -> bool:
     return False
 
 
+def _required_by_rollup(schema: Schema, mutant: Mutant) -> bool:
+    return mutant.operator == "NOT NULL removed" and any(
+        rollup.kept and rollup.source == mutant.table and key.source == mutant.target
+        for rollup in schema.rollups
+        for key in rollup.keys
+        if not key.day
+    )
+
+
 EQUIVALENCES: Final = (
+    Equivalence(
+        "required by a rollup",
+        "The column is a key of a rollup that every write keeps: the deltas refuse NULL with the"
+        " same SQLSTATE and column.",
+        _required_by_rollup,
+    ),
     Equivalence(
         "plain index",
         "An index that is not unique changes how fast an answer comes, and not which.",
