@@ -22,7 +22,6 @@ from codered_spec.model.schema import (
     Literal,
     Ordered,
     Predicate,
-    Schema,
     Table,
 )
 from codered_spec.model.types import Boolean, Uuid
@@ -385,8 +384,3 @@ def _strays(scene: Scene, key: ForeignKey) -> Iterator[Fault]:
         alone = all(_stands(scene, other, row) for other in table.foreign_keys if other != key)
         if alone and not _stands(scene, key, row) and not scene.world.clashes(table.name, row):
             yield Fault(table.name, own[0], f"{key.name}: {name}", row, "23503", key.name)
-
-
-def scene(schema: Schema, table: str, choices: Choices) -> Scene:
-    """A scene of the table in the schema."""
-    return Scene(Plan(schema), table, choices)

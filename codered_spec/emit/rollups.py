@@ -9,7 +9,6 @@ transactions never wait for each other in a circle. ``docs/concepts/rollups.md``
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
@@ -79,17 +78,14 @@ def contracted(schema: Schema) -> Schema:
     if not found:
         return schema
     rollups = tuple(sorted(found, key=lambda rollup: rollup.name))
-    names = {f.name for f in schema.functions}
     bare = _without(schema, rollups)
     try:
         again = expanded(replace(bare, rollups=rollups))
     except (KeyError, StopIteration):
         return schema
-    same = (
-        {f.name: f for f in again.functions} == {f.name: f for f in schema.functions}
-        and {t.name: _loose(t) for t in again.tables} == {t.name: _loose(t) for t in schema.tables}
-        and names == {f.name for f in again.functions}
-    )
+    same = {f.name: f for f in again.functions} == {f.name: f for f in schema.functions} and {
+        t.name: _loose(t) for t in again.tables
+    } == {t.name: _loose(t) for t in schema.tables}
     return replace(bare, rollups=rollups) if same else schema
 
 
@@ -126,14 +122,14 @@ def deltas_name(source: str) -> str:
 _VERBS = ("note", "fold", "forget", "overflow")
 
 
-def generated_names(rollup: Rollup) -> Iterator[str]:
-    """The names of the tables and functions that a rollup needs."""
-    if rollup.kept:
-        yield deltas_name(rollup.source)
-        yield from (f"{rollup.source}_{verb}" for verb in _VERBS)
-        yield f"{rollup.name}_recount"
-    verbs = ("rebuild", "check") if rollup.window is None else ("rebuild", "check", "refresh")
-    yield from (f"{verb}_{rollup.name}" for verb in verbs)
+def _fresh_snapshot(complaint: str) -> str:
+    """The refusal of a transaction whose snapshot may be older than what others have committed."""
+    fresh = "('read committed', 'read uncommitted')"
+    return f"""  if current_setting('transaction_isolation') not in {fresh} then
+    raise exception using errcode = '25001',
+      message = {literal(complaint)},
+      hint = 'do it in a transaction that is READ COMMITTED';
+  end if;"""
 
 
 def _comment(rollup: Rollup) -> str:
@@ -419,11 +415,7 @@ end
         )
         return f"""
 begin
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-    raise exception using errcode = '25001',
-      message = {literal(f"an old snapshot hides some of what TRUNCATE {self.name} takes")},
-      hint = 'do it in a transaction that is READ COMMITTED';
-  end if;
+{_fresh_snapshot(f"an old snapshot hides some of what TRUNCATE {self.name} takes")}
 {deletions}
   delete from {self.deltas} where xact = {_OWN};
   return null;
@@ -688,11 +680,7 @@ end
 declare
   changed bigint;
 begin
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-    raise exception using errcode = '25001',
-      message = {literal(f"an old snapshot is no base to rebuild {self.rollup.name}")},
-      hint = 'do it in a transaction that is READ COMMITTED';
-  end if;
+{_fresh_snapshot(f"an old snapshot is no base to rebuild {self.rollup.name}")}
   lock table {self.from_} in share row exclusive mode;{fold}
   with truth as (
     {self._truth()}

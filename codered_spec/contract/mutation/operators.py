@@ -8,13 +8,13 @@ elements), for types, ON DELETE, defaults, indexes and triggers. Comments are le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
 from codered_spec.contract.mutation.alteration import alteration
-from codered_spec.emit.ddl import function_sql
+from codered_spec.emit.ddl import function_sql, trigger_sql
 from codered_spec.emit.expressions import rule_sql
 from codered_spec.model.schema import (
     Action,
@@ -361,7 +361,9 @@ def _of_foreign_key(schema: Schema, table: Table, key: ForeignKey) -> Iterator[M
         yield from _cut(schema, key, other)
 
 
-def _cut(schema: Schema, key: ForeignKey, other: object) -> Iterator[Mutant]:
+def _cut(
+    schema: Schema, key: ForeignKey, other: Callable[[str, str, ForeignKey], Mutant]
+) -> Iterator[Mutant]:
     """A key of several columns cut down to one that its target still knows as a key."""
     target = schema.table(key.table)
     assert target is not None
@@ -369,7 +371,7 @@ def _cut(schema: Schema, key: ForeignKey, other: object) -> Iterator[Mutant]:
         if any(k.columns == (theirs,) for k in target.keys):
             columns = tuple(c for c in key.on_delete_columns if c == own)
             cut = replace(key, columns=(own,), referenced=(theirs,), on_delete_columns=columns)
-            yield other("foreign key cut", f"to {own}", cut)  # type: ignore[operator]
+            yield other("foreign key cut", f"to {own}", cut)
 
 
 def _another_target(schema: Schema, table: Table, key: ForeignKey) -> ForeignKey | None:
@@ -620,12 +622,6 @@ def _of_trigger(schema: Schema, table: Table, trigger: Trigger) -> Iterator[Muta
         statements = (
             function_sql(schema, changed),
             f"drop trigger {own} on {identifier(schema.name, table.name)};",
-            _trigger_of(schema, table, replace(trigger, function=changed.name)),
+            trigger_sql(schema, table, replace(trigger, function=changed.name)),
         )
         yield make.written("function changed", detail, *statements)
-
-
-def _trigger_of(schema: Schema, table: Table, trigger: Trigger) -> str:
-    from codered_spec.emit.ddl import trigger_sql
-
-    return trigger_sql(schema, table, trigger)
