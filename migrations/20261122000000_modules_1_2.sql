@@ -34,16 +34,23 @@ create function codered.agent_runs_note()
 as $$
 begin
   if tg_op = 'INSERT' then
-    insert into codered.agent_runs_deltas (xact, project_id, agent_id, created_at_15m, created_at_day, sum_input_tokens, sum_output_tokens, sum_estimated_cost_usd, row_count, ticket)
-    select pg_current_xact_id()::pg_catalog.text::bigint, r.project_id, r.agent_id, date_bin('15 minutes', r.created_at, pg_catalog.timestamptz 'epoch'), (r.created_at at time zone interval '0')::pg_catalog.date, sum(coalesce(r.input_tokens, 0)), sum(coalesce(r.output_tokens, 0)), sum(coalesce(r.estimated_cost_usd, 0)), count(*), row_number() over () = 1 and not exists (select from codered.agent_runs_deltas t where t.xact = pg_current_xact_id()::pg_catalog.text::bigint and t.ticket)
-    from new_rows r group by 2, 3, 4, 5;
+    perform from new_rows offset 1 limit 1;
+    if found then
+      insert into codered.agent_runs_deltas (xact, project_id, agent_id, created_at_15m, created_at_day, sum_input_tokens, sum_output_tokens, sum_estimated_cost_usd, row_count, ticket)
+      select pg_current_xact_id()::pg_catalog.text::bigint, r.project_id, r.agent_id, date_bin('15 minutes', r.created_at, pg_catalog.timestamptz 'epoch'), (r.created_at at time zone interval '0')::pg_catalog.date, sum(coalesce(r.input_tokens, 0)), sum(coalesce(r.output_tokens, 0)), sum(coalesce(r.estimated_cost_usd, 0)), count(*), row_number() over () = 1
+      from new_rows r group by 2, 3, 4, 5;
+    else
+      insert into codered.agent_runs_deltas (xact, project_id, agent_id, created_at_15m, created_at_day, sum_input_tokens, sum_output_tokens, sum_estimated_cost_usd, row_count, ticket)
+      select pg_current_xact_id()::pg_catalog.text::bigint, r.project_id, r.agent_id, date_bin('15 minutes', r.created_at, pg_catalog.timestamptz 'epoch'), (r.created_at at time zone interval '0')::pg_catalog.date, coalesce(r.input_tokens, 0), coalesce(r.output_tokens, 0), coalesce(r.estimated_cost_usd, 0), 1, true
+      from new_rows r;
+    end if;
   elsif tg_op = 'DELETE' then
     insert into codered.agent_runs_deltas (xact, project_id, agent_id, created_at_15m, created_at_day, sum_input_tokens, sum_output_tokens, sum_estimated_cost_usd, row_count, ticket)
-    select pg_current_xact_id()::pg_catalog.text::bigint, r.project_id, r.agent_id, date_bin('15 minutes', r.created_at, pg_catalog.timestamptz 'epoch'), (r.created_at at time zone interval '0')::pg_catalog.date, -sum(coalesce(r.input_tokens, 0)), -sum(coalesce(r.output_tokens, 0)), -sum(coalesce(r.estimated_cost_usd, 0)), -count(*), row_number() over () = 1 and not exists (select from codered.agent_runs_deltas t where t.xact = pg_current_xact_id()::pg_catalog.text::bigint and t.ticket)
+    select pg_current_xact_id()::pg_catalog.text::bigint, r.project_id, r.agent_id, date_bin('15 minutes', r.created_at, pg_catalog.timestamptz 'epoch'), (r.created_at at time zone interval '0')::pg_catalog.date, -sum(coalesce(r.input_tokens, 0)), -sum(coalesce(r.output_tokens, 0)), -sum(coalesce(r.estimated_cost_usd, 0)), -count(*), row_number() over () = 1
     from old_rows r group by 2, 3, 4, 5;
   else
     insert into codered.agent_runs_deltas (xact, project_id, agent_id, created_at_15m, created_at_day, sum_input_tokens, sum_output_tokens, sum_estimated_cost_usd, row_count, ticket)
-    select pg_current_xact_id()::pg_catalog.text::bigint, d.project_id, d.agent_id, d.created_at_15m, d.created_at_day, sum(d.sum_input_tokens), sum(d.sum_output_tokens), sum(d.sum_estimated_cost_usd), sum(d.row_count), row_number() over () = 1 and not exists (select from codered.agent_runs_deltas t where t.xact = pg_current_xact_id()::pg_catalog.text::bigint and t.ticket)
+    select pg_current_xact_id()::pg_catalog.text::bigint, d.project_id, d.agent_id, d.created_at_15m, d.created_at_day, sum(d.sum_input_tokens), sum(d.sum_output_tokens), sum(d.sum_estimated_cost_usd), sum(d.row_count), row_number() over () = 1
     from (
       select r.project_id as project_id, r.agent_id as agent_id, date_bin('15 minutes', r.created_at, pg_catalog.timestamptz 'epoch') as created_at_15m, (r.created_at at time zone interval '0')::pg_catalog.date as created_at_day, coalesce(r.input_tokens, 0) as sum_input_tokens, coalesce(r.output_tokens, 0) as sum_output_tokens, coalesce(r.estimated_cost_usd, 0) as sum_estimated_cost_usd, 1 as row_count from new_rows r
       union all
@@ -72,19 +79,74 @@ declare
   d record;
   empty boolean;
 begin
-  -- the first ticket of a transaction folds everything, the others find nothing
-  select bool_and(sum_input_tokens >= 0 and sum_output_tokens >= 0 and sum_estimated_cost_usd >= 0 and row_count >= 0) into rising
-  from codered.agent_runs_deltas where xact = fold.own;
-  if rising is null then
+  -- mostly it is the only delta of its transaction
+  delete from codered.agent_runs_deltas t
+  where t.ctid = new.ctid
+    and not exists (select from codered.agent_runs_deltas o where o.xact = t.xact and o.ctid <> t.ctid);
+  if found then
+    -- writers of a busy key queue here, which costs far less than a queue at its row
+    perform pg_advisory_xact_lock(hash_record_extended(row(new.project_id, new.agent_id), 0));
+    if new.row_count >= 0 and new.sum_input_tokens >= 0 and new.sum_output_tokens >= 0 and new.sum_estimated_cost_usd >= 0 then
+      update codered.llm_usage_by_agent as t
+      set total_input_tokens = t.total_input_tokens + new.sum_input_tokens, total_output_tokens = t.total_output_tokens + new.sum_output_tokens, total_cost_usd = t.total_cost_usd + new.sum_estimated_cost_usd
+      where t.project_id = new.project_id and t.agent_id = new.agent_id and t.window_start = new.created_at_15m and t.window_end = new.created_at_15m + interval '15 minutes'
+        and t.total_input_tokens <= 9223372036854775807 - new.sum_input_tokens and t.total_output_tokens <= 9223372036854775807 - new.sum_output_tokens and t.total_cost_usd <= 999999.999999 - new.sum_estimated_cost_usd;
+      if not found then
+        insert into codered.llm_usage_by_agent as t (project_id, agent_id, window_start, window_end, total_input_tokens, total_output_tokens, total_cost_usd)
+        values (new.project_id, new.agent_id, new.created_at_15m, new.created_at_15m + interval '15 minutes', case when new.sum_input_tokens <= 9223372036854775807 then new.sum_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, case when new.sum_output_tokens <= 9223372036854775807 then new.sum_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, case when new.sum_estimated_cost_usd <= 999999.999999 then new.sum_estimated_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end)
+        on conflict (project_id, agent_id, window_start, window_end) do update set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end;
+      end if;
+    else
+      update codered.llm_usage_by_agent as t
+      set total_input_tokens = case when t.total_input_tokens::numeric + new.sum_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + new.sum_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + new.sum_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + new.sum_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + new.sum_estimated_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + new.sum_estimated_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end
+      where t.project_id = new.project_id and t.agent_id = new.agent_id and t.window_start = new.created_at_15m and t.window_end = new.created_at_15m + interval '15 minutes'
+        and t.total_input_tokens + new.sum_input_tokens >= 0 and t.total_output_tokens + new.sum_output_tokens >= 0 and t.total_cost_usd + new.sum_estimated_cost_usd >= 0
+      returning t.total_input_tokens = 0 and t.total_output_tokens = 0 and t.total_cost_usd = 0 into empty;
+      if not found then
+        -- not what the source says: some load went past the triggers
+        perform codered.llm_usage_by_agent_recount(new.project_id, new.agent_id, new.created_at_15m, new.created_at_15m + interval '15 minutes');
+      elsif empty and not exists (select from codered.agent_runs r where r.project_id = new.project_id and r.agent_id = new.agent_id and r.created_at >= new.created_at_15m and r.created_at < new.created_at_15m + interval '15 minutes') then
+        delete from codered.llm_usage_by_agent t where t.project_id = new.project_id and t.agent_id = new.agent_id and t.window_start = new.created_at_15m and t.window_end = new.created_at_15m + interval '15 minutes';
+      end if;
+    end if;
+    if new.row_count >= 0 and new.sum_input_tokens >= 0 and new.sum_output_tokens >= 0 and new.sum_estimated_cost_usd >= 0 then
+      update codered.llm_usage_daily as t
+      set total_input_tokens = t.total_input_tokens + new.sum_input_tokens, total_output_tokens = t.total_output_tokens + new.sum_output_tokens, total_cost_usd = t.total_cost_usd + new.sum_estimated_cost_usd
+      where t.date = new.created_at_day and t.project_id = new.project_id and t.agent_id = new.agent_id
+        and t.total_input_tokens <= 9223372036854775807 - new.sum_input_tokens and t.total_output_tokens <= 9223372036854775807 - new.sum_output_tokens and t.total_cost_usd <= 999999.999999 - new.sum_estimated_cost_usd;
+      if not found then
+        insert into codered.llm_usage_daily as t (date, project_id, agent_id, total_input_tokens, total_output_tokens, total_cost_usd)
+        values (new.created_at_day, new.project_id, new.agent_id, case when new.sum_input_tokens <= 9223372036854775807 then new.sum_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, case when new.sum_output_tokens <= 9223372036854775807 then new.sum_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, case when new.sum_estimated_cost_usd <= 999999.999999 then new.sum_estimated_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end)
+        on conflict (date, project_id, agent_id) do update set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end;
+      end if;
+    else
+      update codered.llm_usage_daily as t
+      set total_input_tokens = case when t.total_input_tokens::numeric + new.sum_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + new.sum_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + new.sum_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + new.sum_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + new.sum_estimated_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + new.sum_estimated_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end
+      where t.date = new.created_at_day and t.project_id = new.project_id and t.agent_id = new.agent_id
+        and t.total_input_tokens + new.sum_input_tokens >= 0 and t.total_output_tokens + new.sum_output_tokens >= 0 and t.total_cost_usd + new.sum_estimated_cost_usd >= 0
+      returning t.total_input_tokens = 0 and t.total_output_tokens = 0 and t.total_cost_usd = 0 into empty;
+      if not found then
+        -- not what the source says: some load went past the triggers
+        perform codered.llm_usage_daily_recount(new.created_at_day, new.project_id, new.agent_id);
+      elsif empty and not exists (select from codered.agent_runs r where r.created_at >= new.created_at_day::timestamp at time zone interval '0' and r.created_at < (new.created_at_day + 1)::timestamp at time zone interval '0' and r.project_id = new.project_id and r.agent_id = new.agent_id) then
+        delete from codered.llm_usage_daily t where t.date = new.created_at_day and t.project_id = new.project_id and t.agent_id = new.agent_id;
+      end if;
+    end if;
+
     return null;
   end if;
+  perform from codered.agent_runs_deltas t where t.ctid = new.ctid;
+  if not found then
+    return null; -- an earlier event of the transaction has folded everything
+  end if;
+  select bool_and(sum_input_tokens >= 0 and sum_output_tokens >= 0 and sum_estimated_cost_usd >= 0 and row_count >= 0) into rising
+  from codered.agent_runs_deltas where xact = fold.own;
 
   if rising then
     insert into codered.llm_usage_by_agent as t (project_id, agent_id, window_start, window_end, total_input_tokens, total_output_tokens, total_cost_usd)
     select t.project_id as project_id, t.agent_id as agent_id, t.created_at_15m as window_start, t.created_at_15m + interval '15 minutes' as window_end, case when sum(t.sum_input_tokens) <= 9223372036854775807 then sum(t.sum_input_tokens) else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end as total_input_tokens, case when sum(t.sum_output_tokens) <= 9223372036854775807 then sum(t.sum_output_tokens) else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end as total_output_tokens, case when sum(t.sum_estimated_cost_usd) <= 999999.999999 then sum(t.sum_estimated_cost_usd) else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end as total_cost_usd
     from codered.agent_runs_deltas t where t.xact = fold.own group by 1, 2, 3, 4 order by 1, 2, 3, 4
-    on conflict (project_id, agent_id, window_start, window_end) do update
-    set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end;
+    on conflict (project_id, agent_id, window_start, window_end) do update set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end;
   else
     for d in
       select t.project_id as project_id, t.agent_id as agent_id, t.created_at_15m as window_start, t.created_at_15m + interval '15 minutes' as window_end, sum(t.sum_input_tokens) as total_input_tokens, sum(t.sum_output_tokens) as total_output_tokens, sum(t.sum_estimated_cost_usd) as total_cost_usd, sum(t.row_count) as delta_rows
@@ -93,10 +155,15 @@ begin
       order by 1, 2, 3, 4
     loop
       if d.delta_rows >= 0 and d.total_input_tokens >= 0 and d.total_output_tokens >= 0 and d.total_cost_usd >= 0 then
-        insert into codered.llm_usage_by_agent as t (project_id, agent_id, window_start, window_end, total_input_tokens, total_output_tokens, total_cost_usd)
-        values (d.project_id, d.agent_id, d.window_start, d.window_end, d.total_input_tokens, d.total_output_tokens, d.total_cost_usd)
-        on conflict (project_id, agent_id, window_start, window_end) do update
-        set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end;
+        update codered.llm_usage_by_agent as t
+        set total_input_tokens = t.total_input_tokens + d.total_input_tokens, total_output_tokens = t.total_output_tokens + d.total_output_tokens, total_cost_usd = t.total_cost_usd + d.total_cost_usd
+        where t.project_id = d.project_id and t.agent_id = d.agent_id and t.window_start = d.window_start and t.window_end = d.window_end
+          and t.total_input_tokens <= 9223372036854775807 - d.total_input_tokens and t.total_output_tokens <= 9223372036854775807 - d.total_output_tokens and t.total_cost_usd <= 999999.999999 - d.total_cost_usd;
+        if not found then
+          insert into codered.llm_usage_by_agent as t (project_id, agent_id, window_start, window_end, total_input_tokens, total_output_tokens, total_cost_usd)
+          values (d.project_id, d.agent_id, d.window_start, d.window_end, case when d.total_input_tokens <= 9223372036854775807 then d.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, case when d.total_output_tokens <= 9223372036854775807 then d.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, case when d.total_cost_usd <= 999999.999999 then d.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end)
+          on conflict (project_id, agent_id, window_start, window_end) do update set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end;
+        end if;
       else
         update codered.llm_usage_by_agent as t
         set total_input_tokens = case when t.total_input_tokens::numeric + d.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + d.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + d.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + d.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + d.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + d.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_by_agent.total_cost_usd') end
@@ -112,13 +179,11 @@ begin
       end if;
     end loop;
   end if;
-
   if rising then
     insert into codered.llm_usage_daily as t (date, project_id, agent_id, total_input_tokens, total_output_tokens, total_cost_usd)
     select t.created_at_day as date, t.project_id as project_id, t.agent_id as agent_id, case when sum(t.sum_input_tokens) <= 9223372036854775807 then sum(t.sum_input_tokens) else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end as total_input_tokens, case when sum(t.sum_output_tokens) <= 9223372036854775807 then sum(t.sum_output_tokens) else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end as total_output_tokens, case when sum(t.sum_estimated_cost_usd) <= 999999.999999 then sum(t.sum_estimated_cost_usd) else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end as total_cost_usd
     from codered.agent_runs_deltas t where t.xact = fold.own group by 1, 2, 3 order by 1, 2, 3
-    on conflict (date, project_id, agent_id) do update
-    set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end;
+    on conflict (date, project_id, agent_id) do update set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end;
   else
     for d in
       select t.created_at_day as date, t.project_id as project_id, t.agent_id as agent_id, sum(t.sum_input_tokens) as total_input_tokens, sum(t.sum_output_tokens) as total_output_tokens, sum(t.sum_estimated_cost_usd) as total_cost_usd, sum(t.row_count) as delta_rows
@@ -127,10 +192,15 @@ begin
       order by 1, 2, 3
     loop
       if d.delta_rows >= 0 and d.total_input_tokens >= 0 and d.total_output_tokens >= 0 and d.total_cost_usd >= 0 then
-        insert into codered.llm_usage_daily as t (date, project_id, agent_id, total_input_tokens, total_output_tokens, total_cost_usd)
-        values (d.date, d.project_id, d.agent_id, d.total_input_tokens, d.total_output_tokens, d.total_cost_usd)
-        on conflict (date, project_id, agent_id) do update
-        set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end;
+        update codered.llm_usage_daily as t
+        set total_input_tokens = t.total_input_tokens + d.total_input_tokens, total_output_tokens = t.total_output_tokens + d.total_output_tokens, total_cost_usd = t.total_cost_usd + d.total_cost_usd
+        where t.date = d.date and t.project_id = d.project_id and t.agent_id = d.agent_id
+          and t.total_input_tokens <= 9223372036854775807 - d.total_input_tokens and t.total_output_tokens <= 9223372036854775807 - d.total_output_tokens and t.total_cost_usd <= 999999.999999 - d.total_cost_usd;
+        if not found then
+          insert into codered.llm_usage_daily as t (date, project_id, agent_id, total_input_tokens, total_output_tokens, total_cost_usd)
+          values (d.date, d.project_id, d.agent_id, case when d.total_input_tokens <= 9223372036854775807 then d.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, case when d.total_output_tokens <= 9223372036854775807 then d.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, case when d.total_cost_usd <= 999999.999999 then d.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end)
+          on conflict (date, project_id, agent_id) do update set total_input_tokens = case when t.total_input_tokens::numeric + excluded.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + excluded.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + excluded.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + excluded.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + excluded.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + excluded.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end;
+        end if;
       else
         update codered.llm_usage_daily as t
         set total_input_tokens = case when t.total_input_tokens::numeric + d.total_input_tokens <= 9223372036854775807 then t.total_input_tokens::numeric + d.total_input_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_input_tokens') end, total_output_tokens = case when t.total_output_tokens::numeric + d.total_output_tokens <= 9223372036854775807 then t.total_output_tokens::numeric + d.total_output_tokens else codered.agent_runs_overflow('codered.llm_usage_daily.total_output_tokens') end, total_cost_usd = case when t.total_cost_usd::numeric + d.total_cost_usd <= 999999.999999 then t.total_cost_usd::numeric + d.total_cost_usd else codered.agent_runs_overflow('codered.llm_usage_daily.total_cost_usd') end

@@ -202,6 +202,7 @@ def kill(server: EmbeddedServer, db: Db) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    until(lambda: not server.running(), 30)  # a killed process listens until the kernel is done
 
 
 def test_a_crash_in_the_middle_of_the_load() -> None:

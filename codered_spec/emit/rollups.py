@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
+from textwrap import indent
 
 from codered_spec.model.schema import (
     Column,
@@ -257,16 +258,19 @@ class _Source:
         keys: dict[str, _Part] = {}
         sums: dict[str, _Part] = {}
         for rollup in rollups:
-            parts = [_key_part(self.table, key) for key in rollup.keys]
-            if rollup.window is not None:
-                column = Column(f"{rollup.window.source}_{rollup.window.grid}m", Timestamptz())
-                parts.append(_Part(column, _bin(rollup.window)))
-            keys |= {part.column.name: part for part in parts}
+            keys |= {part.column.name: part for part in self._key_parts(rollup)}
             found = [_measure_part(measure) for measure in rollup.measures]
             sums |= {part.column.name: part for part in found}
         sums.pop("row_count", None)
         self.keys = list(keys.values())
         self.sums = list(sums.values())
+
+    def _key_parts(self, rollup: Rollup) -> list[_Part]:
+        parts = [_key_part(self.table, key) for key in rollup.keys]
+        if rollup.window is not None:
+            column = Column(f"{rollup.window.source}_{rollup.window.grid}m", Timestamptz())
+            parts.append(_Part(column, _bin(rollup.window)))
+        return parts
 
     def deltas_table(self) -> Table:
         """The unlogged table of deltas, empty outside of transactions."""
@@ -334,28 +338,24 @@ class _Source:
         ]
 
     def _note(self) -> str:
-        parts = [p.column.name for p in (*self.keys, *self.sums)]
-        columns = _names(["xact", *parts, "row_count", "ticket"])
+        names = [p.column.name for p in self.keys]
+        sums = [identifier(p.column.name) for p in self.sums]
+        columns = _list([_names(["xact", *names]), *sums, "row_count", "ticket"])
         # one row of each statement calls the fold: an event for each of many rows would take long
-        ticket = (
-            "row_number() over () = 1"
-            f" and not exists (select from {self.deltas} t where t.xact = {_OWN} and t.ticket)"
-        )
+        ticket = "row_number() over () = 1"
         keys = _list([p.expression for p in self.keys])
         places = _list([str(n) for n in range(2, len(self.keys) + 2)])
-        into = f"    insert into {self.deltas} ({columns})"
 
-        def grouped(rows: str, sign: str) -> str:
-            sums = [f"{sign}sum({p.expression})" for p in self.sums]
-            counted = _list([*sums, f"{sign}count(*)"])
+        def grouped(rows: str, sign: str, margin: str) -> str:
+            totals = [f"{sign}sum({p.expression})" for p in self.sums]
+            counted = _list([*totals, f"{sign}count(*)"])
             return (
-                f"{into}\n    select {_OWN}, {keys}, {counted}, {ticket}\n"
-                f"    from {rows} r group by {places};"
+                f"{margin}insert into {self.deltas} ({columns})\n"
+                f"{margin}select {_OWN}, {keys}, {counted}, {ticket}\n"
+                f"{margin}from {rows} r group by {places};"
             )
 
-        names = [p.column.name for p in self.keys]
         inner = _list([f"{p.expression} as {identifier(p.column.name)}" for p in self.keys])
-        sums = [identifier(p.column.name) for p in self.sums]
 
         def half(rows: str, sign: str) -> str:
             values = [f"{sign}{p.expression} as {identifier(p.column.name)}" for p in self.sums]
@@ -364,14 +364,22 @@ class _Source:
         totals = [f"sum(d.{name})" for name in (*sums, "row_count")]
         changed = " or ".join(f"{total} <> 0" for total in totals)
         own = _list([f"d.{identifier(name)}" for name in names])
+        single = _list([*(p.expression for p in self.sums), "1", "true"])
         return f"""
 begin
   if tg_op = 'INSERT' then
-{grouped("new_rows", "")}
+    perform from new_rows offset 1 limit 1;
+    if found then
+{grouped("new_rows", "", "      ")}
+    else
+      insert into {self.deltas} ({columns})
+      select {_OWN}, {keys}, {single}
+      from new_rows r;
+    end if;
   elsif tg_op = 'DELETE' then
-{grouped("old_rows", "-")}
+{grouped("old_rows", "-", "    ")}
   else
-{into}
+    insert into {self.deltas} ({columns})
     select {_OWN}, {own}, {_list(totals)}, {ticket}
     from (
       {half("new_rows", "")}
@@ -386,8 +394,10 @@ end
 """
 
     def _fold(self) -> str:
-        folds = "\n".join(_OneRollup(self.schema, r).fold(self.deltas) for r in self.rollups)
-        sums = [f"{identifier(part.column.name)} >= 0" for part in self.sums]
+        each = [_OneRollup(self.schema, r) for r in self.rollups]
+        sums = [identifier(part.column.name) for part in self.sums]
+        rising = " and ".join(f"{name} >= 0" for name in (*sums, "row_count"))
+        queue = _list([f"new.{identifier(name)}" for name in self._shared_keys()])
         return f"""
 #variable_conflict use_column
 <<fold>>
@@ -397,17 +407,32 @@ declare
   d record;
   empty boolean;
 begin
-  -- the first ticket of a transaction folds everything, the others find nothing
-  select bool_and({" and ".join([*sums, "row_count >= 0"])}) into rising
-  from {self.deltas} where xact = fold.own;
-  if rising is null then
+  -- mostly it is the only delta of its transaction
+  delete from {self.deltas} t
+  where t.ctid = new.ctid
+    and not exists (select from {self.deltas} o where o.xact = t.xact and o.ctid <> t.ctid);
+  if found then
+    -- writers of a busy key queue here, which costs far less than a queue at its row
+    perform pg_advisory_xact_lock(hash_record_extended(row({queue}), 0));
+{"".join(r.single("new") for r in each)}
     return null;
   end if;
-{folds}
+  perform from {self.deltas} t where t.ctid = new.ctid;
+  if not found then
+    return null; -- an earlier event of the transaction has folded everything
+  end if;
+  select bool_and({rising}) into rising
+  from {self.deltas} where xact = fold.own;
+{"".join(r.all_of(self.deltas) for r in each)}
   delete from {self.deltas} where xact = fold.own;
   return null;
 end
 """
+
+    def _shared_keys(self) -> list[str]:
+        """Columns of the deltas that agree wherever two deltas meet at a row of some rollup."""
+        parts = [[part.column.name for part in self._key_parts(r)] for r in self.rollups]
+        return [name for name in parts[0] if all(name in other for other in parts)] or parts[0]
 
     def _forget(self) -> str:
         deletions = "\n".join(
@@ -551,23 +576,29 @@ class _OneRollup:
 
     # ---- statements ----
 
-    def fold(self, deltas: str) -> str:
-        """Adds a transaction's deltas in the order of the keys.
+    def single(self, delta: str) -> str:
+        """Adds one delta of this rollup's source, a record with the columns of the deltas."""
+        names = [_key_part(self.source, key).column.name for key in self.rollup.keys]
+        keys = [f"{delta}.{identifier(name)}" for name in names]
+        keys += self._window_of(delta)
+        parts = [_measure_part(measure).column.name for measure in self.rollup.measures]
+        amounts = [f"{delta}.{identifier(part)}" for part in parts]
+        return self._apply(keys, amounts, f"{delta}.row_count", "    ")
+
+    def all_of(self, deltas: str) -> str:
+        """Adds the deltas of a transaction in the order of the keys.
 
         All at once where nothing goes down. Else one by one, as a row with an amount below zero
         cannot even be offered to the table.
         """
-        rollup, window = self.rollup, self.rollup.window
         keys = [
             f"t.{identifier(_key_part(self.source, key).column.name)} as {identifier(key.target)}"
-            for key in rollup.keys
+            for key in self.rollup.keys
         ]
-        if window is not None:
-            bin_ = f"t.{identifier(f'{window.source}_{window.grid}m')}"
-            keys.append(f"{bin_} as {identifier(window.start)}")
-            keys.append(f"{bin_} + interval '{window.grid} minutes' as {identifier(window.end)}")
+        bounds = zip(self._window_of("t"), self.keys[len(keys) :], strict=True)
+        keys += [f"{bound} as {identifier(name)}" for bound, name in bounds]
         places = _list([str(n) for n in range(1, len(keys) + 1)])
-        parts = [identifier(_measure_part(m).column.name) for m in rollup.measures]
+        parts = [identifier(_measure_part(m).column.name) for m in self.rollup.measures]
         totals = [f"sum(t.{part})" for part in parts]
         measures = [identifier(m) for m in self.measures]
         whole = [
@@ -576,34 +607,15 @@ class _OneRollup:
         ]
         plain = [f"{total} as {m}" for total, m in zip(totals, measures, strict=True)]
         changed = " or ".join(f"{total} <> 0" for total in dict.fromkeys([*totals, _ROWS]))
-        names = [*self.keys, *self.measures]
-        set_up = _list(
-            [
-                f"{m} = {self._guarded(f't.{m}::numeric + excluded.{m}', name)}"
-                for m, name in zip(measures, self.measures, strict=True)
-            ]
-        )
-        conflict = f"on conflict ({_names(self.keys)}) do update"
-        match = self._match([f"d.{identifier(key)}" for key in self.keys])
-        change = _list(
-            [
-                f"{m} = {self._guarded(f't.{m}::numeric + d.{m}', name)}"
-                for m, name in zip(measures, self.measures, strict=True)
-            ]
-        )
-        stays = " and ".join(f"t.{m} + d.{m} >= 0" for m in measures)
-        zero = " and ".join(f"t.{m} = 0" for m in measures)
-        own = [f"d.{identifier(key)}" for key in self.keys]
-        recount = identifier(self.schema.name, f"{rollup.name}_recount")
-        rises = " and ".join(f"d.{m} >= 0" for m in ("delta_rows", *measures))
         from_deltas = f"from {deltas} t where t.xact = fold.own group by {places}"
+        amounts = [f"d.{m}" for m in measures]
+        own = [f"d.{identifier(key)}" for key in self.keys]
         return f"""
   if rising then
-    insert into {self.name} as t ({_names(names)})
+    insert into {self.name} as t ({_names([*self.keys, *self.measures])})
     select {_list([*keys, *whole])}
     {from_deltas} order by {places}
-    {conflict}
-    set {set_up};
+    {self._conflict()};
   else
     for d in
       select {_list([*keys, *plain])}, {_ROWS} as delta_rows
@@ -611,26 +623,75 @@ class _OneRollup:
       having {changed}
       order by {places}
     loop
-      if {rises} then
-        insert into {self.name} as t ({_names(names)})
-        values ({_list([f"d.{identifier(name)}" for name in names])})
-        {conflict}
-        set {set_up};
-      else
-        update {self.name} as t
-        set {change}
-        where {match}
-          and {stays}
-        returning {zero} into empty;
-        if not found then
-          -- not what the source says: some load went past the triggers
-          perform {recount}({_list(own)});
-        elsif empty and not exists (select {self._from_source(own)}) then
-          delete from {self.name} t where {match};
-        end if;
-      end if;
-    end loop;
+{self._apply(own, amounts, "d.delta_rows", "      ")}    end loop;
   end if;"""
+
+    def _window_of(self, delta: str) -> list[str]:
+        window = self.rollup.window
+        if window is None:
+            return []
+        start = f"{delta}.{identifier(f'{window.source}_{window.grid}m')}"
+        return [start, f"{start} + interval '{window.grid} minutes'"]
+
+    def _conflict(self) -> str:
+        """Adds what was offered to the row that is there already."""
+        changes = []
+        for measure in self.measures:
+            name = identifier(measure)
+            total = self._guarded(f"t.{name}::numeric + excluded.{name}", measure)
+            changes.append(f"{name} = {total}")
+        return f"on conflict ({_names(self.keys)}) do update set {_list(changes)}"
+
+    def _apply(self, keys: list[str], amounts: list[str], rows: str, margin: str) -> str:
+        """Adds one amount for each measure to the row of a key."""
+        pairs = [(identifier(m), amount) for m, amount in zip(self.measures, amounts, strict=True)]
+        match = self._match(keys)
+        rises = " and ".join(f"{amount} >= 0" for amount in (rows, *amounts))
+        add = _list([f"{m} = t.{m} + {amount}" for m, amount in pairs])
+        fits = " and ".join(
+            f"t.{m} <= {self._limit(name)} - {amount}"
+            for (m, amount), name in zip(pairs, self.measures, strict=True)
+        )
+        change = _list(
+            [
+                f"{m} = {self._guarded(f't.{m}::numeric + {amount}', name)}"
+                for (m, amount), name in zip(pairs, self.measures, strict=True)
+            ]
+        )
+        stays = " and ".join(f"t.{m} + {amount} >= 0" for m, amount in pairs)
+        zero = " and ".join(f"t.{m} = 0" for m, _ in pairs)
+        offered = [
+            self._guarded(amount, name) for amount, name in zip(amounts, self.measures, strict=True)
+        ]
+        recount = identifier(self.schema.name, f"{self.rollup.name}_recount")
+        return indent(
+            f"""\
+if {rises} then
+  update {self.name} as t
+  set {add}
+  where {match}
+    and {fits};
+  if not found then
+    insert into {self.name} as t ({_names([*self.keys, *self.measures])})
+    values ({_list([*keys, *offered])})
+    {self._conflict()};
+  end if;
+else
+  update {self.name} as t
+  set {change}
+  where {match}
+    and {stays}
+  returning {zero} into empty;
+  if not found then
+    -- not what the source says: some load went past the triggers
+    perform {recount}({_list(keys)});
+  elsif empty and not exists (select {self._from_source(keys)}) then
+    delete from {self.name} t where {match};
+  end if;
+end if;
+""",
+            margin,
+        )
 
     def _guarded(self, amount: str, measure: str) -> str:
         """The amount, or a clear error where the column cannot hold it."""
