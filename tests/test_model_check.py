@@ -98,8 +98,8 @@ def rule(type_: PgType, rule: Rule, **parts: Any) -> Schema:
     return schema(table(Column("c", type_, **parts), checks=(Check("k", rule),)))
 
 
-def index(type_: PgType, *, bounded: bool = True, **parts: Any) -> Schema:
-    limit = (Check("k", MaxBytes("c", 2600)),) if bounded and "text" in str(type_) else ()
+def index(type_: PgType, *, bounded: bool = True, bytes_: int = 2600, **parts: Any) -> Schema:
+    limit = (Check("k", MaxBytes("c", bytes_)),) if bounded and "text" in str(type_) else ()
     parts.setdefault("keys", (IndexKey("c", parts.pop("opclass", None)),))
     own = table(Column("c", type_), checks=limit, indexes=(Index("i", **parts),))
     return schema(own)
@@ -497,6 +497,7 @@ CASES: list[tuple[str, str, Schema, Schema]] = [
         schema(table(*(Column(f"c{n}", Text()) for n in range(1599)))),
     ),
     ("M015", "t.c", index(Varchar(651)), index(Varchar(650))),
+    ("M015", "t.c", index(Text(), bytes_=2601), index(Text())),
     (
         "M015",
         "t.c",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import Any
 
-from codered_spec.contract.rules import EXACT, FLOAT32_MAX, numbers_around
+from codered_spec.contract.rules import EXACT, FLOAT32_MAX, LONGEST, numbers_around
 from codered_spec.contract.values import Domain
 from codered_spec.contract.verdicts import text_of
 from codered_spec.model.schema import (
@@ -105,7 +105,7 @@ def _rule_candidates(domain: Domain, others: Collection[str]) -> Iterator[tuple[
         if lists:
             yield from ((repr([text]), [text]) for text in strange if text not in lists[0])
             yield "one strange among good ones", [*lists[0], "no such value"]
-        if domain.max_bytes is not None:
+        if domain.max_bytes is not None and domain.max_bytes <= LONGEST:
             yield "bytes", ["x" * (domain.max_bytes + 1)]
             yield "bytes together", ["é" * (domain.max_bytes // 2), "xy"]
 

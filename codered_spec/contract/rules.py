@@ -51,6 +51,12 @@ LAST_INSTANT: Final = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
 FLOAT32_MAX: Final = 3.4028234663852886e38
 FLOAT32_MIN: Final = 1.1754943508222875e-38
 MICROSECOND: Final = timedelta(microseconds=1)
+ENTRY: Final = 2600
+"""Bytes that an entry of a btree surely holds."""
+COMPRESSED: Final = 100_000
+"""Bytes of a repeated letter that compression makes short enough for any index."""
+LONGEST: Final = 2**20
+"""Bytes of the longest text that is worth trying."""
 
 
 def noise(size: int) -> str:
@@ -148,7 +154,9 @@ class Demands:
             yield from (fill * size for fill in "a0é😀" if size <= 5000)
         if self.max_bytes is not None:
             size = self.max_bytes + excess
-            yield noise(size) if size <= 2601 else "x" * size  # an index compresses, or it is full
+            if size > (LONGEST if excess else COMPRESSED):
+                return
+            yield noise(size) if size <= ENTRY + 1 else "x" * size
             yield from (
                 ("a" * (size % len(f.encode()))) + f * (size // len(f.encode())) for f in "é中😀"
             )

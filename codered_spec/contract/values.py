@@ -16,6 +16,7 @@ from hypothesis.errors import NoSuchExample
 
 from codered_spec.contract.choices import Choices
 from codered_spec.contract.rules import (
+    ENTRY,
     FIRST_INSTANT,
     FLOAT32_MAX,
     FLOAT32_MIN,
@@ -188,9 +189,9 @@ class Domain(Demands):
             yield from (list(texts) for texts in _LISTS)
             yield list(self.column.known)
             if self.max_bytes is not None:
-                half = self.max_bytes // 2
-                yield [noise(half), noise(self.max_bytes - half)]
-                yield [noise(self.max_bytes)]
+                most = min(self.max_bytes, ENTRY)
+                yield [noise(most // 2), noise(most - most // 2)]
+                yield [noise(most)]
         else:
             members = list(Domain(Table("", ()), Column("e", element)).edges)
             if isinstance(element, Jsonb):  # a list would be another dimension
@@ -214,7 +215,7 @@ class Domain(Demands):
                     return choices.pick(self.edges)
                 if any(isinstance(check.rule, Matches) for check in self.checks):
                     return f"{choices.pick(self.edges)}{choices.pick(string.ascii_lowercase)}"
-                return choices.text(self.max_bytes or 40)
+                return choices.text(min(self.max_bytes or 40, ENTRY))
             case SmallInt() | Integer() | BigInt():
                 limits = integer_range(type_)
                 assert limits is not None

@@ -44,8 +44,10 @@ from codered_spec.sql import MAX_IDENTIFIER_BYTES
 
 MAX_COLUMNS: Final = 1600
 SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
-_BOUNDED_VARCHAR: Final = 650
-"""Code points that take at most 2600 bytes: what a btree entry surely holds."""
+_ENTRY: Final = 2600
+"""Bytes that a btree entry surely holds."""
+_BOUNDED_VARCHAR: Final = _ENTRY // 4
+"""Code points that take at most as many."""
 
 
 def check(schema: Schema) -> tuple[Diagnostic, ...]:
@@ -418,7 +420,8 @@ def _check_bounds(table: Table, columns: dict[str, Column]) -> Iterator[Diagnost
     bounded = {
         rule.column
         for rule in (check.rule for check in table.checks)
-        if isinstance(rule, (OneOf, SubsetOf, MaxBytes))
+        if isinstance(rule, (OneOf, SubsetOf))
+        or (isinstance(rule, MaxBytes) and rule.limit <= _ENTRY)
     }
     indexed: dict[str, str] = {}
     for key in table.keys:
