@@ -9,6 +9,7 @@ the tests are stricter than each of them; ``docs/reference/validators.md`` lists
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -44,17 +45,25 @@ _read_instant = datetime.fromisoformat
 _FARTHEST = timedelta(hours=16)
 _EXACT = Context(prec=2000, rounding=ROUND_HALF_UP)
 
-uuid_text: Callable[[str], object] = re.compile(
-    "[0-9a-fA-F]{8}+-[0-9a-fA-F]{4}+-[0-9a-fA-F]{4}+-[0-9a-fA-F]{4}+-[0-9a-fA-F]{12}+"
-).fullmatch
+# To translate all digits to 0 and compare takes half the time of a regular expression.
+HEX_TO_ZERO = bytes.maketrans(b"0123456789abcdefABCDEF", b"0" * 22)
+UUID_FORM = b"00000000-0000-0000-0000-000000000000"
+"""What ``HEX_TO_ZERO`` makes of every UUID text, and of nothing else."""
+
+NEAREST = 1.5 * 2.0**52
+"""Added and subtracted again, it rounds a float below 2**51 like ``round``, half to even."""
+
 _decimal_text = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?", re.ASCII).fullmatch
 _date_text = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII).fullmatch
-_offset = r"(?:Z|[+-](?:0[0-9]|1[0-5]):[0-5][0-9])"
-_instant_text = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}"
-    rf"(?:\+00:00|{_offset}|\.[0-9]{{1,6}}{_offset})",  # the usual ending first: it is faster
-    re.ASCII,
-).fullmatch
+_DIGITS_TO_ZERO = bytes.maketrans(b"0123456789", b"0" * 10)
+_USUAL_INSTANT = b"0000-00-00T00:00:00+00:00"
+_INSTANTS = frozenset(
+    b"0000-00-00" + separator + b"00:00:00" + fraction + offset
+    for separator in (b"T", b" ")
+    for fraction in (b"", b".0", b".00", b".000", b".0000", b".00000", b".000000")
+    for offset in (b"Z", b"+00:00", b"-00:00")
+)
+_READS_24 = sys.version_info >= (3, 14)  # as the midnight after
 
 
 class _Missing:
@@ -175,9 +184,15 @@ def instant(value: Any) -> datetime | None:
     """
     try:
         if type(value) is str:
-            if not _instant_text(value):
+            form = value.encode().translate(_DIGITS_TO_ZERO)
+            if form != _USUAL_INSTANT and form not in _INSTANTS:
                 return None
-            value = _read_instant(value)
+            if _READS_24 and value[11:13] == "24":
+                return None
+            read = _read_instant(value)
+            if read.tzinfo is not UTC and (value[-5:] >= "16" or value[-2] > "5"):
+                return None
+            value = read
         elif type(value) is not datetime or value.tzinfo is None:
             return None
         elif value.tzinfo is not UTC:
@@ -256,7 +271,12 @@ def uuids_ok(value: Any) -> bool:
     return (
         type(value) is list
         and len(value) <= MAX_ITEMS
-        and all(type(item) is UUID or (type(item) is str and uuid_text(item)) for item in value)
+        and all(
+            (item.isascii() and item.encode().translate(HEX_TO_ZERO) == UUID_FORM)
+            if type(item) is str
+            else type(item) is UUID
+            for item in value
+        )
     )
 
 
@@ -304,7 +324,7 @@ def ordered(lower: object, upper: object, strict: bool, convert: Callable[[Any],
 
 def convert_uuid(value: Any) -> UUID:
     """A ``uuid.UUID``."""
-    # UUID(value) would look for the forms that uuid_text has kept out
+    # UUID(value) would look for the forms that the validator has kept out
     return value if type(value) is UUID else UUID(int=int(value.replace("-", ""), 16))
 
 

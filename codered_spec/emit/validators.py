@@ -95,7 +95,8 @@ def _expression(column: Column, rules: list[Rule], v: str, names: _Names) -> str
     """A Python expression that is true exactly for the storable, non-NULL values of a column."""
     match column.type:
         case Uuid():
-            return f"(type({v}) is UUID or (type({v}) is str and uuid_text({v}) is not None))"
+            form = f"{v}.isascii() and {v}.encode().translate(HEX_TO_ZERO) == UUID_FORM"
+            return f"({form} if type({v}) is str else type({v}) is UUID)"
         case Text() | Varchar():
             return _text(column, rules, v, names)
         case Boolean():
@@ -218,7 +219,8 @@ def _numeric(type_: Numeric, rules: list[Rule], v: str, names: _Names) -> str:
     short = f"{v}.is_finite() and -900 < {v}.adjusted() < 900 and len(str({v})) < 90"
     ways = [f"type({v}) is Decimal and {short} and {within(v)}"]
     if type_.precision is not None and 0 <= type_.scale <= type_.precision <= FLOAT_DIGITS:
-        ways.append(f"type({v}) is float and {_float_within(type_.scale, low, high, v)}")
+        quick = _float_within(type_.scale, low, high, v, names)
+        ways.insert(0, f"type({v}) is float and {quick}")
     ways.append(f"(n := number({v})) is not None and {within('n')}")
     return f"(({') or ('.join(ways)}))"
 
@@ -227,7 +229,7 @@ FLOAT_DIGITS = 15
 """Every decimal number of so few significant digits is another double."""
 
 
-def _float_within(scale: int, low: _Bound, high: _Bound, v: str) -> str:
+def _float_within(scale: int, low: _Bound, high: _Bound, v: str, names: _Names) -> str:
     """True only for a float that is the nearest to a multiple of the unit between the bounds.
 
     Then this multiple is what its digits say, and it has no more digits than the type: dividing two
@@ -238,8 +240,9 @@ def _float_within(scale: int, low: _Bound, high: _Bound, v: str) -> str:
     most = int(_WIDE.multiply(high.value, ten).to_integral_value(ROUND_FLOOR))
     least += not low.inclusive and least == _WIDE.multiply(low.value, ten)
     most -= not high.inclusive and most == _WIDE.multiply(high.value, ten)
-    unit = repr(float(ten))
-    return f"{least / ten!r} <= {v} <= {most / ten!r} and round({v} * {unit}) / {unit} == {v}"
+    units = names.constant("_SCALE_", repr(float(ten)))
+    rounded = f"({v} * {units} + NEAREST - NEAREST) / {units}"
+    return f"{least / ten!r} <= {v} <= {most / ten!r} and {rounded} == {v}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -321,11 +324,11 @@ def _module(schema: Schema) -> Iterator[str]:
 
 
 _IMPORTS = (
-    "FIRST LAST MAX_ITEMS MAX_TEXT MISSING Column Problem Validator convert_date convert_each"
-    " convert_float convert_instant convert_json convert_numeric convert_uuid convert_uuids"
-    " convert_vector convert_vector_text convert_whole date_of empty_row float_ok instant json_ok"
-    " number ordered real_ok single size subset_ok texts_ok unicode_ok unknown_columns uuid_text"
-    " uuids_ok vector_ok"
+    "FIRST HEX_TO_ZERO LAST MAX_ITEMS MAX_TEXT MISSING NEAREST UUID_FORM Column Problem Validator"
+    " convert_date convert_each convert_float convert_instant convert_json convert_numeric"
+    " convert_uuid convert_uuids convert_vector convert_vector_text convert_whole date_of empty_row"
+    " float_ok instant json_ok number ordered real_ok single size subset_ok texts_ok unicode_ok"
+    " unknown_columns uuids_ok vector_ok"
 ).split()
 
 
@@ -374,8 +377,13 @@ def _local(table: Table, column: Column) -> str:
 def _ok_function(
     table: Table, suffix: str, expressions: dict[str, str], orders: list[tuple[Ordered, str]]
 ) -> Iterator[str]:
-    """The required columns at once, an optional one only if it is there, and then none besides."""
+    """The required columns at once, an optional one only if it is there, and then none besides.
+
+    Optional ones of any length, such as error messages, are looked for if there is more to find.
+    """
     required = _required(table)
+    optional = [column for column in table.columns if column not in required]
+    rare = [column for column in optional if isinstance(column.type, _BULKY)]
     yield f"def _ok_{suffix}(row):"
     if required:
         targets = ", ".join(_local(table, column) for column in required)
@@ -385,23 +393,36 @@ def _ok_function(
         yield "    except KeyError:"
         yield "        return False"
     yield f"    known = {len(required)}"
-    for column in table.columns:
-        if column in required:
-            continue
-        v, expression = _local(table, column), expressions[column.name]
-        absent = "None" if column.nullable else "MISSING"
-        yield f"    if {column.name!r} in row:"
-        yield "        known += 1"
-        yield f"        {v} = row[{column.name!r}]"
-        yield f"        if not ({v} is {absent} or {expression}):"
-        yield "            return False"
-    yield "    return ("
-    yield "            len(row) == known"
+    for column in optional:
+        if column not in rare:
+            yield from _optional(column, _local(table, column), expressions[column.name])
+    if rare:
+        yield "    if len(row) != known:"
+        for column in rare:
+            for line in _optional(column, _local(table, column), expressions[column.name]):
+                yield f"    {line}"
+    # an if, because Python 3.11 compares faster there than in a value to return
+    yield "    if ("
+    yield "        len(row) == known"
     for column in required:
         yield f"        and {expressions[column.name]}"
     for _, arguments in orders:
         yield f"        and ordered({arguments})"
-    yield "    )"
+    yield "    ):"
+    yield "        return True"
+    yield "    return False"
+
+
+_BULKY = (Text, Varchar, Jsonb, Array, Vector)
+
+
+def _optional(column: Column, v: str, expression: str) -> Iterator[str]:
+    absent = "None" if column.nullable else "MISSING"
+    yield f"    if {column.name!r} in row:"
+    yield "        known += 1"
+    yield f"        {v} = row[{column.name!r}]"
+    yield f"        if not ({v} is {absent} or {expression}):"
+    yield "            return False"
 
 
 def _required(table: Table) -> list[Column]:

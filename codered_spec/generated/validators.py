@@ -11,10 +11,13 @@ from uuid import UUID
 
 from codered_spec.validation import (
     FIRST,
+    HEX_TO_ZERO,
     LAST,
     MAX_ITEMS,
     MAX_TEXT,
     MISSING,
+    NEAREST,
+    UUID_FORM,
     Column,
     Problem,
     Validator,
@@ -43,7 +46,6 @@ from codered_spec.validation import (
     texts_ok,
     unicode_ok,
     unknown_columns,
-    uuid_text,
     uuids_ok,
     vector_ok,
 )
@@ -52,6 +54,7 @@ _KNOWN_1 = frozenset({'antigravity-codered'})
 _VALUES_1 = frozenset({'active', 'paused', 'archived'})
 _NUMBER_1 = Decimal('-0.005')
 _NUMBER_2 = Decimal('99999999.995')
+_SCALE_1 = 100.0
 _STORED_1 = convert_numeric(2)
 _UNIT_1 = Decimal('0.01')
 _VALUES_2 = frozenset({'green', 'yellow', 'red'})
@@ -67,6 +70,7 @@ _KNOWN_4 = frozenset({'openai', 'anthropic', 'google', 'xai', 'local'})
 _KNOWN_5 = frozenset({'gpt-5.1', 'claude-3-opus'})
 _NUMBER_3 = Decimal('-5E-7')
 _NUMBER_4 = Decimal('999999.9999995')
+_SCALE_2 = 1000000.0
 _VALUES_8 = frozenset({'succeeded', 'failed'})
 _STORED_2 = convert_numeric(6)
 _UNIT_2 = Decimal('0.000001')
@@ -120,12 +124,12 @@ def _ok_projects(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'max_daily_spend_usd' in row:
         known += 1
         c5 = row['max_daily_spend_usd']
-        if not (c5 is None or ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_1 < c5 < _NUMBER_2) or (type(c5) is float and 0.0 <= c5 <= 99999999.99 and round(c5 * 100.0) / 100.0 == c5) or ((n := number(c5)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+        if not (c5 is None or ((type(c5) is float and 0.0 <= c5 <= 99999999.99 and (c5 * _SCALE_1 + NEAREST - NEAREST) / _SCALE_1 == c5) or (type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_1 < c5 < _NUMBER_2) or ((n := number(c5)) is not None and _NUMBER_1 < n < _NUMBER_2))):
             return False
     if 'max_daily_tokens' in row:
         known += 1
@@ -142,13 +146,15 @@ def _ok_projects(row):
         c8 = row['updated_at']
         if not (c8 is MISSING or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
             return False
-    return (
-            len(row) == known
+    if (
+        len(row) == known
         and (type(c1) is str and (c1 in _KNOWN_1 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c4) is str and c4 in _VALUES_1)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_projects(row, partial):
@@ -156,7 +162,7 @@ def _problems_projects(row, partial):
     full = {**_EMPTY_projects, **row}
     found = unknown_columns(row, columns) if len(full) > 9 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
     if not (partial if c1 is MISSING else (type(c1) is str and (c1 in _KNOWN_1 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))):
         found.append(Problem(columns['slug'], c1))
@@ -166,7 +172,7 @@ def _problems_projects(row, partial):
         found.append(Problem(columns['description'], c3))
     if not (partial if c4 is MISSING else (type(c4) is str and c4 in _VALUES_1)):
         found.append(Problem(columns['status'], c4))
-    if not (c5 is None or c5 is MISSING or ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_1 < c5 < _NUMBER_2) or (type(c5) is float and 0.0 <= c5 <= 99999999.99 and round(c5 * 100.0) / 100.0 == c5) or ((n := number(c5)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+    if not (c5 is None or c5 is MISSING or ((type(c5) is float and 0.0 <= c5 <= 99999999.99 and (c5 * _SCALE_1 + NEAREST - NEAREST) / _SCALE_1 == c5) or (type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_1 < c5 < _NUMBER_2) or ((n := number(c5)) is not None and _NUMBER_1 < n < _NUMBER_2))):
         found.append(Problem(columns['max_daily_spend_usd'], c5))
     if not (c6 is None or c6 is MISSING or (type(c6) is int and 0 <= c6 <= 9223372036854775807)):
         found.append(Problem(columns['max_daily_tokens'], c6))
@@ -226,17 +232,12 @@ def _ok_tasks(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'milestone_id' in row:
         known += 1
         c2 = row['milestone_id']
-        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
-            return False
-    if 'impact_axes' in row:
-        known += 1
-        c6 = row['impact_axes']
-        if not (c6 is MISSING or subset_ok(c6, _VALUES_3)):
+        if not (c2 is None or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
             return False
     if 'task_token_budget' in row:
         known += 1
@@ -246,17 +247,12 @@ def _ok_tasks(row):
     if 'task_cost_ceiling_usd' in row:
         known += 1
         c10 = row['task_cost_ceiling_usd']
-        if not (c10 is None or ((type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_1 < c10 < _NUMBER_2) or (type(c10) is float and 0.0 <= c10 <= 99999999.99 and round(c10 * 100.0) / 100.0 == c10) or ((n := number(c10)) is not None and _NUMBER_1 < n < _NUMBER_2))):
-            return False
-    if 'domain_tags' in row:
-        known += 1
-        c11 = row['domain_tags']
-        if not (c11 is MISSING or texts_ok(c11, 2600)):
+        if not (c10 is None or ((type(c10) is float and 0.0 <= c10 <= 99999999.99 and (c10 * _SCALE_1 + NEAREST - NEAREST) / _SCALE_1 == c10) or (type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_1 < c10 < _NUMBER_2) or ((n := number(c10)) is not None and _NUMBER_1 < n < _NUMBER_2))):
             return False
     if 'created_by' in row:
         known += 1
         c12 = row['created_by']
-        if not (c12 is None or (type(c12) is UUID or (type(c12) is str and uuid_text(c12) is not None))):
+        if not (c12 is None or (c12.isascii() and c12.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c12) is str else type(c12) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
@@ -268,15 +264,28 @@ def _ok_tasks(row):
         c14 = row['updated_at']
         if not (c14 is MISSING or ((type(c14) is datetime and c14.tzinfo is UTC and FIRST <= c14 <= LAST) or instant(c14) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'impact_axes' in row:
+            known += 1
+            c6 = row['impact_axes']
+            if not (c6 is MISSING or subset_ok(c6, _VALUES_3)):
+                return False
+        if 'domain_tags' in row:
+            known += 1
+            c11 = row['domain_tags']
+            if not (c11 is MISSING or texts_ok(c11, 2600)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
         and (type(c5) is str and c5 in _VALUES_2)
         and (type(c7) is str and c7 in _VALUES_4)
         and (type(c8) is str and c8 in _VALUES_5)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_tasks(row, partial):
@@ -284,11 +293,11 @@ def _problems_tasks(row, partial):
     full = {**_EMPTY_tasks, **row}
     found = unknown_columns(row, columns) if len(full) > 15 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
-    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (c2 is None or c2 is MISSING or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['milestone_id'], c2))
     if not (partial if c3 is MISSING else (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
         found.append(Problem(columns['title'], c3))
@@ -304,11 +313,11 @@ def _problems_tasks(row, partial):
         found.append(Problem(columns['status'], c8))
     if not (c9 is None or c9 is MISSING or (type(c9) is int and 0 <= c9 <= 9223372036854775807)):
         found.append(Problem(columns['task_token_budget'], c9))
-    if not (c10 is None or c10 is MISSING or ((type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_1 < c10 < _NUMBER_2) or (type(c10) is float and 0.0 <= c10 <= 99999999.99 and round(c10 * 100.0) / 100.0 == c10) or ((n := number(c10)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+    if not (c10 is None or c10 is MISSING or ((type(c10) is float and 0.0 <= c10 <= 99999999.99 and (c10 * _SCALE_1 + NEAREST - NEAREST) / _SCALE_1 == c10) or (type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_1 < c10 < _NUMBER_2) or ((n := number(c10)) is not None and _NUMBER_1 < n < _NUMBER_2))):
         found.append(Problem(columns['task_cost_ceiling_usd'], c10))
     if not (c11 is MISSING or texts_ok(c11, 2600)):
         found.append(Problem(columns['domain_tags'], c11))
-    if not (c12 is None or c12 is MISSING or (type(c12) is UUID or (type(c12) is str and uuid_text(c12) is not None))):
+    if not (c12 is None or c12 is MISSING or (c12.isascii() and c12.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c12) is str else type(c12) is UUID)):
         found.append(Problem(columns['created_by'], c12))
     if not (c13 is MISSING or ((type(c13) is datetime and c13.tzinfo is UTC and FIRST <= c13 <= LAST) or instant(c13) is not None)):
         found.append(Problem(columns['created_at'], c13))
@@ -369,12 +378,12 @@ def _ok_task_runs(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'agent_run_id' in row:
         known += 1
         c5 = row['agent_run_id']
-        if not (c5 is None or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+        if not (c5 is None or (c5.isascii() and c5.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c5) is str else type(c5) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
@@ -386,14 +395,16 @@ def _ok_task_runs(row):
         c8 = row['completed_at']
         if not (c8 is None or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
-        and (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
+        and (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)
         and (type(c3) is str and (c3 in _KNOWN_2 or (len(c3) <= 2600 and _FORMAT_1(c3) is not None)))
         and (type(c4) is str and c4 in _VALUES_6)
         and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_task_runs(row, partial):
@@ -401,17 +412,17 @@ def _problems_task_runs(row, partial):
     full = {**_EMPTY_task_runs, **row}
     found = unknown_columns(row, columns) if len(full) > 9 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['task_id'], c1))
-    if not (partial if c2 is MISSING else (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (partial if c2 is MISSING else (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['project_id'], c2))
     if not (partial if c3 is MISSING else (type(c3) is str and (c3 in _KNOWN_2 or (len(c3) <= 2600 and _FORMAT_1(c3) is not None)))):
         found.append(Problem(columns['phase'], c3))
     if not (partial if c4 is MISSING else (type(c4) is str and c4 in _VALUES_6)):
         found.append(Problem(columns['status'], c4))
-    if not (c5 is None or c5 is MISSING or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+    if not (c5 is None or c5 is MISSING or (c5.isascii() and c5.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c5) is str else type(c5) is UUID)):
         found.append(Problem(columns['agent_run_id'], c5))
     if not (partial if c6 is MISSING else (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
         found.append(Problem(columns['summary'], c6))
@@ -475,17 +486,7 @@ def _ok_agents(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
-            return False
-    if 'allowed_models' in row:
-        known += 1
-        c8 = row['allowed_models']
-        if not (c8 is None or texts_ok(c8)):
-            return False
-    if 'allowed_tools' in row:
-        known += 1
-        c9 = row['allowed_tools']
-        if not (c9 is MISSING or texts_ok(c9)):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'is_active' in row:
         known += 1
@@ -502,16 +503,29 @@ def _ok_agents(row):
         c12 = row['updated_at']
         if not (c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
             return False
-    return (
-            len(row) == known
+    if len(row) != known:
+        if 'allowed_models' in row:
+            known += 1
+            c8 = row['allowed_models']
+            if not (c8 is None or texts_ok(c8)):
+                return False
+        if 'allowed_tools' in row:
+            known += 1
+            c9 = row['allowed_tools']
+            if not (c9 is MISSING or texts_ok(c9)):
+                return False
+    if (
+        len(row) == known
         and (type(c1) is str and (c1 in _KNOWN_2 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c4) is str and c4 in _VALUES_7)
         and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
         and (type(c6) is int and 0 <= c6 <= 2147483647)
-        and ((type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_1 < c7 < _NUMBER_2) or (type(c7) is float and 0.0 <= c7 <= 99999999.99 and round(c7 * 100.0) / 100.0 == c7) or ((n := number(c7)) is not None and _NUMBER_1 < n < _NUMBER_2))
-    )
+        and ((type(c7) is float and 0.0 <= c7 <= 99999999.99 and (c7 * _SCALE_1 + NEAREST - NEAREST) / _SCALE_1 == c7) or (type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_1 < c7 < _NUMBER_2) or ((n := number(c7)) is not None and _NUMBER_1 < n < _NUMBER_2))
+    ):
+        return True
+    return False
 
 
 def _problems_agents(row, partial):
@@ -519,7 +533,7 @@ def _problems_agents(row, partial):
     full = {**_EMPTY_agents, **row}
     found = unknown_columns(row, columns) if len(full) > 13 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
     if not (partial if c1 is MISSING else (type(c1) is str and (c1 in _KNOWN_2 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))):
         found.append(Problem(columns['slug'], c1))
@@ -533,7 +547,7 @@ def _problems_agents(row, partial):
         found.append(Problem(columns['max_tokens_per_call'], c5))
     if not (partial if c6 is MISSING else (type(c6) is int and 0 <= c6 <= 2147483647)):
         found.append(Problem(columns['max_calls_per_task'], c6))
-    if not (partial if c7 is MISSING else ((type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_1 < c7 < _NUMBER_2) or (type(c7) is float and 0.0 <= c7 <= 99999999.99 and round(c7 * 100.0) / 100.0 == c7) or ((n := number(c7)) is not None and _NUMBER_1 < n < _NUMBER_2))):
+    if not (partial if c7 is MISSING else ((type(c7) is float and 0.0 <= c7 <= 99999999.99 and (c7 * _SCALE_1 + NEAREST - NEAREST) / _SCALE_1 == c7) or (type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_1 < c7 < _NUMBER_2) or ((n := number(c7)) is not None and _NUMBER_1 < n < _NUMBER_2))):
         found.append(Problem(columns['cost_ceiling_usd_per_task'], c7))
     if not (c8 is None or c8 is MISSING or texts_ok(c8)):
         found.append(Problem(columns['allowed_models'], c8))
@@ -602,54 +616,57 @@ def _ok_agent_runs(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'task_id' in row:
         known += 1
         c2 = row['task_id']
-        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
-            return False
-    if 'error_message' in row:
-        known += 1
-        c13 = row['error_message']
-        if not (c13 is None or (type(c13) is str and ("\0" not in c13 if c13.isascii() else unicode_ok(c13)) and len(c13) <= MAX_TEXT)):
-            return False
-    if 'degraded_from_model' in row:
-        known += 1
-        c14 = row['degraded_from_model']
-        if not (c14 is None or (type(c14) is str and ("\0" not in c14 if c14.isascii() else unicode_ok(c14)) and len(c14) <= MAX_TEXT)):
-            return False
-    if 'full_input' in row:
-        known += 1
-        c17 = row['full_input']
-        if not (c17 is None or (type(c17) is str and ("\0" not in c17 if c17.isascii() else unicode_ok(c17)) and len(c17) <= MAX_TEXT)):
-            return False
-    if 'full_output' in row:
-        known += 1
-        c18 = row['full_output']
-        if not (c18 is None or (type(c18) is str and ("\0" not in c18 if c18.isascii() else unicode_ok(c18)) and len(c18) <= MAX_TEXT)):
+        if not (c2 is None or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
         c19 = row['created_at']
         if not (c19 is MISSING or ((type(c19) is datetime and c19.tzinfo is UTC and FIRST <= c19 <= LAST) or instant(c19) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
-        and (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))
+    if len(row) != known:
+        if 'error_message' in row:
+            known += 1
+            c13 = row['error_message']
+            if not (c13 is None or (type(c13) is str and ("\0" not in c13 if c13.isascii() else unicode_ok(c13)) and len(c13) <= MAX_TEXT)):
+                return False
+        if 'degraded_from_model' in row:
+            known += 1
+            c14 = row['degraded_from_model']
+            if not (c14 is None or (type(c14) is str and ("\0" not in c14 if c14.isascii() else unicode_ok(c14)) and len(c14) <= MAX_TEXT)):
+                return False
+        if 'full_input' in row:
+            known += 1
+            c17 = row['full_input']
+            if not (c17 is None or (type(c17) is str and ("\0" not in c17 if c17.isascii() else unicode_ok(c17)) and len(c17) <= MAX_TEXT)):
+                return False
+        if 'full_output' in row:
+            known += 1
+            c18 = row['full_output']
+            if not (c18 is None or (type(c18) is str and ("\0" not in c18 if c18.isascii() else unicode_ok(c18)) and len(c18) <= MAX_TEXT)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
+        and (c3.isascii() and c3.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c3) is str else type(c3) is UUID)
         and (type(c4) is str and (c4 in _KNOWN_3 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))
         and (type(c5) is str and (c5 in _KNOWN_4 or (("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)))
         and (type(c6) is str and (c6 in _KNOWN_5 or (("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and size(c6) <= 2600)))
         and (type(c7) is str and c7 in _VALUES_7)
         and (type(c8) is int and 0 <= c8 <= 9223372036854775807)
         and (type(c9) is int and 0 <= c9 <= 9223372036854775807)
-        and ((type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_3 < c10 < _NUMBER_4) or (type(c10) is float and 0.0 <= c10 <= 999999.999999 and round(c10 * 1000000.0) / 1000000.0 == c10) or ((n := number(c10)) is not None and _NUMBER_3 < n < _NUMBER_4))
+        and ((type(c10) is float and 0.0 <= c10 <= 999999.999999 and (c10 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c10) or (type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_3 < c10 < _NUMBER_4) or ((n := number(c10)) is not None and _NUMBER_3 < n < _NUMBER_4))
         and (type(c11) is int and 0 <= c11 <= 2147483647)
         and (type(c12) is str and c12 in _VALUES_8)
         and (type(c15) is str and ("\0" not in c15 if c15.isascii() else unicode_ok(c15)) and len(c15) <= MAX_TEXT)
         and (type(c16) is str and ("\0" not in c16 if c16.isascii() else unicode_ok(c16)) and len(c16) <= MAX_TEXT)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_agent_runs(row, partial):
@@ -657,13 +674,13 @@ def _problems_agent_runs(row, partial):
     full = {**_EMPTY_agent_runs, **row}
     found = unknown_columns(row, columns) if len(full) > 20 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17, c18, c19, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
-    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (c2 is None or c2 is MISSING or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['task_id'], c2))
-    if not (partial if c3 is MISSING else (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+    if not (partial if c3 is MISSING else (c3.isascii() and c3.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c3) is str else type(c3) is UUID)):
         found.append(Problem(columns['agent_id'], c3))
     if not (partial if c4 is MISSING else (type(c4) is str and (c4 in _KNOWN_3 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))):
         found.append(Problem(columns['mode'], c4))
@@ -677,7 +694,7 @@ def _problems_agent_runs(row, partial):
         found.append(Problem(columns['input_tokens'], c8))
     if not (partial if c9 is MISSING else (type(c9) is int and 0 <= c9 <= 9223372036854775807)):
         found.append(Problem(columns['output_tokens'], c9))
-    if not (partial if c10 is MISSING else ((type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_3 < c10 < _NUMBER_4) or (type(c10) is float and 0.0 <= c10 <= 999999.999999 and round(c10 * 1000000.0) / 1000000.0 == c10) or ((n := number(c10)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+    if not (partial if c10 is MISSING else ((type(c10) is float and 0.0 <= c10 <= 999999.999999 and (c10 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c10) or (type(c10) is Decimal and c10.is_finite() and -900 < c10.adjusted() < 900 and len(str(c10)) < 90 and _NUMBER_3 < c10 < _NUMBER_4) or ((n := number(c10)) is not None and _NUMBER_3 < n < _NUMBER_4))):
         found.append(Problem(columns['estimated_cost_usd'], c10))
     if not (partial if c11 is MISSING else (type(c11) is int and 0 <= c11 <= 2147483647)):
         found.append(Problem(columns['latency_ms'], c11))
@@ -753,12 +770,12 @@ def _ok_ci_events(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'task_id' in row:
         known += 1
         c2 = row['task_id']
-        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        if not (c2 is None or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
             return False
     if 'started_at' in row:
         known += 1
@@ -770,14 +787,15 @@ def _ok_ci_events(row):
         c8 = row['completed_at']
         if not (c8 is None or ((type(c8) is datetime and c8.tzinfo is UTC and FIRST <= c8 <= LAST) or instant(c8) is not None)):
             return False
-    if 'logs_url' in row:
-        known += 1
-        c12 = row['logs_url']
-        if not (c12 is None or (type(c12) is str and ("\0" not in c12 if c12.isascii() else unicode_ok(c12)) and len(c12) <= MAX_TEXT)):
-            return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'logs_url' in row:
+            known += 1
+            c12 = row['logs_url']
+            if not (c12 is None or (type(c12) is str and ("\0" not in c12 if c12.isascii() else unicode_ok(c12)) and len(c12) <= MAX_TEXT)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c3) is str and (c3 in _KNOWN_6 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))
         and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
         and (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and size(c5) <= 2600)
@@ -785,7 +803,9 @@ def _ok_ci_events(row):
         and (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)
         and (type(c10) is str and ("\0" not in c10 if c10.isascii() else unicode_ok(c10)) and len(c10) <= MAX_TEXT)
         and (type(c11) is str and ("\0" not in c11 if c11.isascii() else unicode_ok(c11)) and len(c11) <= MAX_TEXT)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_ci_events(row, partial):
@@ -793,11 +813,11 @@ def _problems_ci_events(row, partial):
     full = {**_EMPTY_ci_events, **row}
     found = unknown_columns(row, columns) if len(full) > 13 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
-    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (c2 is None or c2 is MISSING or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['task_id'], c2))
     if not (partial if c3 is MISSING else (type(c3) is str and (c3 in _KNOWN_6 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))):
         found.append(Problem(columns['provider'], c3))
@@ -872,17 +892,12 @@ def _ok_deployments(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'task_id' in row:
         known += 1
         c2 = row['task_id']
-        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
-            return False
-    if 'url' in row:
-        known += 1
-        c6 = row['url']
-        if not (c6 is None or (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+        if not (c2 is None or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
             return False
     if 'started_at' in row:
         known += 1
@@ -894,9 +909,15 @@ def _ok_deployments(row):
         c12 = row['completed_at']
         if not (c12 is None or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'url' in row:
+            known += 1
+            c6 = row['url']
+            if not (c6 is None or (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c3) is str and (c3 in _KNOWN_7 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))
         and (type(c4) is str and c4 in _VALUES_10)
         and (type(c5) is str and c5 in _VALUES_11)
@@ -904,7 +925,9 @@ def _ok_deployments(row):
         and (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)
         and (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)
         and (type(c10) is str and c10 in _VALUES_12)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_deployments(row, partial):
@@ -912,11 +935,11 @@ def _problems_deployments(row, partial):
     full = {**_EMPTY_deployments, **row}
     found = unknown_columns(row, columns) if len(full) > 13 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
-    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (c2 is None or c2 is MISSING or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['task_id'], c2))
     if not (partial if c3 is MISSING else (type(c3) is str and (c3 in _KNOWN_7 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))):
         found.append(Problem(columns['provider'], c3))
@@ -990,46 +1013,49 @@ def _ok_errors(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'task_id' in row:
         known += 1
         c2 = row['task_id']
-        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        if not (c2 is None or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
             return False
     if 'ci_event_id' in row:
         known += 1
         c3 = row['ci_event_id']
-        if not (c3 is None or (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+        if not (c3 is None or (c3.isascii() and c3.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c3) is str else type(c3) is UUID)):
             return False
     if 'deployment_id' in row:
         known += 1
         c4 = row['deployment_id']
-        if not (c4 is None or (type(c4) is UUID or (type(c4) is str and uuid_text(c4) is not None))):
+        if not (c4 is None or (c4.isascii() and c4.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c4) is str else type(c4) is UUID)):
             return False
     if 'agent_run_id' in row:
         known += 1
         c5 = row['agent_run_id']
-        if not (c5 is None or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
-            return False
-    if 'details' in row:
-        known += 1
-        c9 = row['details']
-        if not (c9 is None or (c9 is not None and json_ok(c9))):
+        if not (c5 is None or (c5.isascii() and c5.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c5) is str else type(c5) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
         c11 = row['created_at']
         if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'details' in row:
+            known += 1
+            c9 = row['details']
+            if not (c9 is None or (c9 is not None and json_ok(c9))):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c6) is str and c6 in _VALUES_13)
         and (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)
         and (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)
         and (type(c10) is str and c10 in _VALUES_14)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_errors(row, partial):
@@ -1037,17 +1063,17 @@ def _problems_errors(row, partial):
     full = {**_EMPTY_errors, **row}
     found = unknown_columns(row, columns) if len(full) > 12 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
-    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (c2 is None or c2 is MISSING or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['task_id'], c2))
-    if not (c3 is None or c3 is MISSING or (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+    if not (c3 is None or c3 is MISSING or (c3.isascii() and c3.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c3) is str else type(c3) is UUID)):
         found.append(Problem(columns['ci_event_id'], c3))
-    if not (c4 is None or c4 is MISSING or (type(c4) is UUID or (type(c4) is str and uuid_text(c4) is not None))):
+    if not (c4 is None or c4 is MISSING or (c4.isascii() and c4.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c4) is str else type(c4) is UUID)):
         found.append(Problem(columns['deployment_id'], c4))
-    if not (c5 is None or c5 is MISSING or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+    if not (c5 is None or c5 is MISSING or (c5.isascii() and c5.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c5) is str else type(c5) is UUID)):
         found.append(Problem(columns['agent_run_id'], c5))
     if not (partial if c6 is MISSING else (type(c6) is str and c6 in _VALUES_13)):
         found.append(Problem(columns['source'], c6))
@@ -1124,22 +1150,17 @@ def _ok_lessons(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'related_task_id' in row:
         known += 1
         c5 = row['related_task_id']
-        if not (c5 is None or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+        if not (c5 is None or (c5.isascii() and c5.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c5) is str else type(c5) is UUID)):
             return False
     if 'related_agent_id' in row:
         known += 1
         c6 = row['related_agent_id']
-        if not (c6 is None or (type(c6) is UUID or (type(c6) is str and uuid_text(c6) is not None))):
-            return False
-    if 'tags' in row:
-        known += 1
-        c7 = row['tags']
-        if not (c7 is MISSING or texts_ok(c7, 2600)):
+        if not (c6 is None or (c6.isascii() and c6.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c6) is str else type(c6) is UUID)):
             return False
     if 'applied_count' in row:
         known += 1
@@ -1161,15 +1182,23 @@ def _ok_lessons(row):
         c13 = row['updated_at']
         if not (c13 is MISSING or ((type(c13) is datetime and c13.tzinfo is UTC and FIRST <= c13 <= LAST) or instant(c13) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'tags' in row:
+            known += 1
+            c7 = row['tags']
+            if not (c7 is MISSING or texts_ok(c7, 2600)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c4) is str and (c4 in _KNOWN_8 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))
         and (type(c8) is str and ("\0" not in c8 if c8.isascii() else unicode_ok(c8)) and len(c8) <= MAX_TEXT)
         and (type(c9) is str and c9 in _VALUES_15)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_lessons(row, partial):
@@ -1177,9 +1206,9 @@ def _problems_lessons(row, partial):
     full = {**_EMPTY_lessons, **row}
     found = unknown_columns(row, columns) if len(full) > 14 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
     if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
         found.append(Problem(columns['title'], c2))
@@ -1187,9 +1216,9 @@ def _problems_lessons(row, partial):
         found.append(Problem(columns['description'], c3))
     if not (partial if c4 is MISSING else (type(c4) is str and (c4 in _KNOWN_8 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))):
         found.append(Problem(columns['source_type'], c4))
-    if not (c5 is None or c5 is MISSING or (type(c5) is UUID or (type(c5) is str and uuid_text(c5) is not None))):
+    if not (c5 is None or c5 is MISSING or (c5.isascii() and c5.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c5) is str else type(c5) is UUID)):
         found.append(Problem(columns['related_task_id'], c5))
-    if not (c6 is None or c6 is MISSING or (type(c6) is UUID or (type(c6) is str and uuid_text(c6) is not None))):
+    if not (c6 is None or c6 is MISSING or (c6.isascii() and c6.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c6) is str else type(c6) is UUID)):
         found.append(Problem(columns['related_agent_id'], c6))
     if not (c7 is MISSING or texts_ok(c7, 2600)):
         found.append(Problem(columns['tags'], c7))
@@ -1262,17 +1291,7 @@ def _ok_bug_patterns(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
-            return False
-    if 'examples' in row:
-        known += 1
-        c4 = row['examples']
-        if not (c4 is MISSING or uuids_ok(c4)):
-            return False
-    if 'tags' in row:
-        known += 1
-        c7 = row['tags']
-        if not (c7 is MISSING or texts_ok(c7, 2600)):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
@@ -1284,15 +1303,28 @@ def _ok_bug_patterns(row):
         c10 = row['updated_at']
         if not (c10 is MISSING or ((type(c10) is datetime and c10.tzinfo is UTC and FIRST <= c10 <= LAST) or instant(c10) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'examples' in row:
+            known += 1
+            c4 = row['examples']
+            if not (c4 is MISSING or uuids_ok(c4)):
+                return False
+        if 'tags' in row:
+            known += 1
+            c7 = row['tags']
+            if not (c7 is MISSING or texts_ok(c7, 2600)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c5) is str and c5 in _VALUES_14)
         and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
         and (type(c8) is str and c8 in _VALUES_16)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_bug_patterns(row, partial):
@@ -1300,9 +1332,9 @@ def _problems_bug_patterns(row, partial):
     full = {**_EMPTY_bug_patterns, **row}
     found = unknown_columns(row, columns) if len(full) > 11 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
     if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
         found.append(Problem(columns['name'], c2))
@@ -1378,27 +1410,7 @@ def _ok_decisions(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
-            return False
-    if 'impact_axes' in row:
-        known += 1
-        c8 = row['impact_axes']
-        if not (c8 is MISSING or subset_ok(c8, _VALUES_3)):
-            return False
-    if 'observed_outcome' in row:
-        known += 1
-        c11 = row['observed_outcome']
-        if not (c11 is None or (type(c11) is str and ("\0" not in c11 if c11.isascii() else unicode_ok(c11)) and len(c11) <= MAX_TEXT)):
-            return False
-    if 'outcome_rating' in row:
-        known += 1
-        c12 = row['outcome_rating']
-        if not (c12 is None or (type(c12) is str and c12 in _VALUES_18)):
-            return False
-    if 'time_to_impact' in row:
-        known += 1
-        c13 = row['time_to_impact']
-        if not (c13 is None or (type(c13) is str and c13 in _VALUES_19)):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
@@ -1410,9 +1422,30 @@ def _ok_decisions(row):
         c15 = row['updated_at']
         if not (c15 is MISSING or ((type(c15) is datetime and c15.tzinfo is UTC and FIRST <= c15 <= LAST) or instant(c15) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'impact_axes' in row:
+            known += 1
+            c8 = row['impact_axes']
+            if not (c8 is MISSING or subset_ok(c8, _VALUES_3)):
+                return False
+        if 'observed_outcome' in row:
+            known += 1
+            c11 = row['observed_outcome']
+            if not (c11 is None or (type(c11) is str and ("\0" not in c11 if c11.isascii() else unicode_ok(c11)) and len(c11) <= MAX_TEXT)):
+                return False
+        if 'outcome_rating' in row:
+            known += 1
+            c12 = row['outcome_rating']
+            if not (c12 is None or (type(c12) is str and c12 in _VALUES_18)):
+                return False
+        if 'time_to_impact' in row:
+            known += 1
+            c13 = row['time_to_impact']
+            if not (c13 is None or (type(c13) is str and c13 in _VALUES_19)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
@@ -1421,7 +1454,9 @@ def _ok_decisions(row):
         and (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)
         and (type(c9) is str and ("\0" not in c9 if c9.isascii() else unicode_ok(c9)) and len(c9) <= MAX_TEXT)
         and (type(c10) is str and c10 in _VALUES_17)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_decisions(row, partial):
@@ -1429,9 +1464,9 @@ def _problems_decisions(row, partial):
     full = {**_EMPTY_decisions, **row}
     found = unknown_columns(row, columns) if len(full) > 16 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
     if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
         found.append(Problem(columns['title'], c2))
@@ -1505,12 +1540,7 @@ def _ok_llm_providers(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
-            return False
-    if 'base_url' in row:
-        known += 1
-        c3 = row['base_url']
-        if not (c3 is None or (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
@@ -1522,12 +1552,20 @@ def _ok_llm_providers(row):
         c6 = row['updated_at']
         if not (c6 is MISSING or ((type(c6) is datetime and c6.tzinfo is UTC and FIRST <= c6 <= LAST) or instant(c6) is not None)):
             return False
-    return (
-            len(row) == known
+    if len(row) != known:
+        if 'base_url' in row:
+            known += 1
+            c3 = row['base_url']
+            if not (c3 is None or (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)):
+                return False
+    if (
+        len(row) == known
         and (type(c1) is str and (c1 in _KNOWN_4 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c4) is str and c4 in _VALUES_20)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_llm_providers(row, partial):
@@ -1535,7 +1573,7 @@ def _problems_llm_providers(row, partial):
     full = {**_EMPTY_llm_providers, **row}
     found = unknown_columns(row, columns) if len(full) > 7 else []
     c0, c1, c2, c3, c4, c5, c6, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
     if not (partial if c1 is MISSING else (type(c1) is str and (c1 in _KNOWN_4 or (("\0" not in c1 if c1.isascii() else unicode_ok(c1)) and size(c1) <= 2600)))):
         found.append(Problem(columns['name'], c1))
@@ -1595,17 +1633,7 @@ def _ok_llm_models(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
-            return False
-    if 'capabilities' in row:
-        known += 1
-        c7 = row['capabilities']
-        if not (c7 is MISSING or texts_ok(c7)):
-            return False
-    if 'default_usage_domains' in row:
-        known += 1
-        c8 = row['default_usage_domains']
-        if not (c8 is MISSING or texts_ok(c8)):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
@@ -1617,16 +1645,29 @@ def _ok_llm_models(row):
         c11 = row['updated_at']
         if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'capabilities' in row:
+            known += 1
+            c7 = row['capabilities']
+            if not (c7 is MISSING or texts_ok(c7)):
+                return False
+        if 'default_usage_domains' in row:
+            known += 1
+            c8 = row['default_usage_domains']
+            if not (c8 is MISSING or texts_ok(c8)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600)
         and (type(c3) is str and c3 in _VALUES_7)
         and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
-        and ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_5) or (type(c5) is float and 0.0 <= c5 <= 9999.999999 and round(c5 * 1000000.0) / 1000000.0 == c5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_5))
-        and ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_5) or (type(c6) is float and 0.0 <= c6 <= 9999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_5))
+        and ((type(c5) is float and 0.0 <= c5 <= 9999.999999 and (c5 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c5) or (type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_5))
+        and ((type(c6) is float and 0.0 <= c6 <= 9999.999999 and (c6 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c6) or (type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_5) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_5))
         and (type(c9) is str and c9 in _VALUES_21)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_llm_models(row, partial):
@@ -1634,9 +1675,9 @@ def _problems_llm_models(row, partial):
     full = {**_EMPTY_llm_models, **row}
     found = unknown_columns(row, columns) if len(full) > 12 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['provider_id'], c1))
     if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600)):
         found.append(Problem(columns['name'], c2))
@@ -1644,9 +1685,9 @@ def _problems_llm_models(row, partial):
         found.append(Problem(columns['tier'], c3))
     if not (partial if c4 is MISSING else (type(c4) is int and 0 <= c4 <= 9223372036854775807)):
         found.append(Problem(columns['max_tokens'], c4))
-    if not (partial if c5 is MISSING else ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_5) or (type(c5) is float and 0.0 <= c5 <= 9999.999999 and round(c5 * 1000000.0) / 1000000.0 == c5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_5))):
+    if not (partial if c5 is MISSING else ((type(c5) is float and 0.0 <= c5 <= 9999.999999 and (c5 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c5) or (type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_5))):
         found.append(Problem(columns['approx_cost_input_per_1k'], c5))
-    if not (partial if c6 is MISSING else ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_5) or (type(c6) is float and 0.0 <= c6 <= 9999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_5))):
+    if not (partial if c6 is MISSING else ((type(c6) is float and 0.0 <= c6 <= 9999.999999 and (c6 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c6) or (type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_5) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_5))):
         found.append(Problem(columns['approx_cost_output_per_1k'], c6))
     if not (c7 is MISSING or texts_ok(c7)):
         found.append(Problem(columns['capabilities'], c7))
@@ -1708,17 +1749,19 @@ def _ok_llm_usage_daily(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
-    return (
-            len(row) == known
+    if (
+        len(row) == known
         and (type(c1) is date or date_of(c1) is not None)
-        and (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))
-        and (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))
+        and (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)
+        and (c3.isascii() and c3.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c3) is str else type(c3) is UUID)
         and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
         and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
-        and ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or (type(c6) is float and 0.0 <= c6 <= 999999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))
-    )
+        and ((type(c6) is float and 0.0 <= c6 <= 999999.999999 and (c6 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c6) or (type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))
+    ):
+        return True
+    return False
 
 
 def _problems_llm_usage_daily(row, partial):
@@ -1726,19 +1769,19 @@ def _problems_llm_usage_daily(row, partial):
     full = {**_EMPTY_llm_usage_daily, **row}
     found = unknown_columns(row, columns) if len(full) > 7 else []
     c0, c1, c2, c3, c4, c5, c6, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
     if not (partial if c1 is MISSING else (type(c1) is date or date_of(c1) is not None)):
         found.append(Problem(columns['date'], c1))
-    if not (partial if c2 is MISSING else (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (partial if c2 is MISSING else (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['project_id'], c2))
-    if not (partial if c3 is MISSING else (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+    if not (partial if c3 is MISSING else (c3.isascii() and c3.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c3) is str else type(c3) is UUID)):
         found.append(Problem(columns['agent_id'], c3))
     if not (partial if c4 is MISSING else (type(c4) is int and 0 <= c4 <= 9223372036854775807)):
         found.append(Problem(columns['total_input_tokens'], c4))
     if not (partial if c5 is MISSING else (type(c5) is int and 0 <= c5 <= 9223372036854775807)):
         found.append(Problem(columns['total_output_tokens'], c5))
-    if not (partial if c6 is MISSING else ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or (type(c6) is float and 0.0 <= c6 <= 999999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+    if not (partial if c6 is MISSING else ((type(c6) is float and 0.0 <= c6 <= 999999.999999 and (c6 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c6) or (type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))):
         found.append(Problem(columns['total_cost_usd'], c6))
     return found
 
@@ -1788,19 +1831,21 @@ def _ok_llm_usage_by_agent(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
-        and (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
+        and (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)
         and ((type(c3) is datetime and c3.tzinfo is UTC and FIRST <= c3 <= LAST) or instant(c3) is not None)
         and ((type(c4) is datetime and c4.tzinfo is UTC and FIRST <= c4 <= LAST) or instant(c4) is not None)
         and (type(c5) is int and 0 <= c5 <= 9223372036854775807)
         and (type(c6) is int and 0 <= c6 <= 9223372036854775807)
-        and ((type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_3 < c7 < _NUMBER_4) or (type(c7) is float and 0.0 <= c7 <= 999999.999999 and round(c7 * 1000000.0) / 1000000.0 == c7) or ((n := number(c7)) is not None and _NUMBER_3 < n < _NUMBER_4))
+        and ((type(c7) is float and 0.0 <= c7 <= 999999.999999 and (c7 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c7) or (type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_3 < c7 < _NUMBER_4) or ((n := number(c7)) is not None and _NUMBER_3 < n < _NUMBER_4))
         and ordered(row.get('window_start'), row.get('window_end'), True, convert_instant)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_llm_usage_by_agent(row, partial):
@@ -1808,11 +1853,11 @@ def _problems_llm_usage_by_agent(row, partial):
     full = {**_EMPTY_llm_usage_by_agent, **row}
     found = unknown_columns(row, columns) if len(full) > 8 else []
     c0, c1, c2, c3, c4, c5, c6, c7, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
-    if not (partial if c2 is MISSING else (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (partial if c2 is MISSING else (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['agent_id'], c2))
     if not (partial if c3 is MISSING else ((type(c3) is datetime and c3.tzinfo is UTC and FIRST <= c3 <= LAST) or instant(c3) is not None)):
         found.append(Problem(columns['window_start'], c3))
@@ -1822,7 +1867,7 @@ def _problems_llm_usage_by_agent(row, partial):
         found.append(Problem(columns['total_input_tokens'], c5))
     if not (partial if c6 is MISSING else (type(c6) is int and 0 <= c6 <= 9223372036854775807)):
         found.append(Problem(columns['total_output_tokens'], c6))
-    if not (partial if c7 is MISSING else ((type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_3 < c7 < _NUMBER_4) or (type(c7) is float and 0.0 <= c7 <= 999999.999999 and round(c7 * 1000000.0) / 1000000.0 == c7) or ((n := number(c7)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+    if not (partial if c7 is MISSING else ((type(c7) is float and 0.0 <= c7 <= 999999.999999 and (c7 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c7) or (type(c7) is Decimal and c7.is_finite() and -900 < c7.adjusted() < 900 and len(str(c7)) < 90 and _NUMBER_3 < c7 < _NUMBER_4) or ((n := number(c7)) is not None and _NUMBER_3 < n < _NUMBER_4))):
         found.append(Problem(columns['total_cost_usd'], c7))
     if not ordered(row.get('window_start'), row.get('window_end'), True, convert_instant):
         found.append(Problem(columns['window_end'], row.get('window_end'), after='window_start'))
@@ -1875,20 +1920,22 @@ def _ok_llm_degradation_events(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
         c5 = row['created_at']
         if not (c5 is MISSING or ((type(c5) is datetime and c5.tzinfo is UTC and FIRST <= c5 <= LAST) or instant(c5) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_llm_degradation_events(row, partial):
@@ -1896,9 +1943,9 @@ def _problems_llm_degradation_events(row, partial):
     full = {**_EMPTY_llm_degradation_events, **row}
     found = unknown_columns(row, columns) if len(full) > 6 else []
     c0, c1, c2, c3, c4, c5, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['agent_run_id'], c1))
     if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
         found.append(Problem(columns['from_model'], c2))
@@ -1954,12 +2001,7 @@ def _ok_doc_manifest(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
-            return False
-    if 'tags' in row:
-        known += 1
-        c5 = row['tags']
-        if not (c5 is MISSING or texts_ok(c5, 2600)):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'is_active' in row:
         known += 1
@@ -1976,16 +2018,24 @@ def _ok_doc_manifest(row):
         c11 = row['updated_at']
         if not (c11 is MISSING or ((type(c11) is datetime and c11.tzinfo is UTC and FIRST <= c11 <= LAST) or instant(c11) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'tags' in row:
+            known += 1
+            c5 = row['tags']
+            if not (c5 is MISSING or texts_ok(c5, 2600)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c2) is str and (c2 in _KNOWN_9 or (("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600)))
         and (type(c3) is str and (c3 in _KNOWN_10 or (("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)))
         and (type(c4) is str and (c4 in _KNOWN_11 or (len(c4) <= 2600 and _FORMAT_1(c4) is not None)))
         and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
         and (type(c7) is int and 0 <= c7 <= 9223372036854775807)
         and (type(c8) is int and 0 <= c8 <= 2147483647)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_doc_manifest(row, partial):
@@ -1993,9 +2043,9 @@ def _problems_doc_manifest(row, partial):
     full = {**_EMPTY_doc_manifest, **row}
     found = unknown_columns(row, columns) if len(full) > 12 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
     if not (partial if c2 is MISSING else (type(c2) is str and (c2 in _KNOWN_9 or (("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and size(c2) <= 2600)))):
         found.append(Problem(columns['path'], c2))
@@ -2064,36 +2114,39 @@ def _ok_doc_chunks(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
-            return False
-    if 'embedding' in row:
-        known += 1
-        c5 = row['embedding']
-        if not (c5 is None or vector_ok(c5, 384, nonzero=True)):
-            return False
-    if 'section' in row:
-        known += 1
-        c7 = row['section']
-        if not (c7 is None or (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)):
-            return False
-    if 'tags' in row:
-        known += 1
-        c8 = row['tags']
-        if not (c8 is MISSING or texts_ok(c8, 2600)):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
         c9 = row['created_at']
         if not (c9 is MISSING or ((type(c9) is datetime and c9.tzinfo is UTC and FIRST <= c9 <= LAST) or instant(c9) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
-        and (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))
+    if len(row) != known:
+        if 'embedding' in row:
+            known += 1
+            c5 = row['embedding']
+            if not (c5 is None or vector_ok(c5, 384, nonzero=True)):
+                return False
+        if 'section' in row:
+            known += 1
+            c7 = row['section']
+            if not (c7 is None or (type(c7) is str and ("\0" not in c7 if c7.isascii() else unicode_ok(c7)) and len(c7) <= MAX_TEXT)):
+                return False
+        if 'tags' in row:
+            known += 1
+            c8 = row['tags']
+            if not (c8 is MISSING or texts_ok(c8, 2600)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
+        and (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)
         and (type(c3) is int and 0 <= c3 <= 2147483647)
         and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
         and (type(c6) is int and 0 <= c6 <= 2147483647)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_doc_chunks(row, partial):
@@ -2101,11 +2154,11 @@ def _problems_doc_chunks(row, partial):
     full = {**_EMPTY_doc_chunks, **row}
     found = unknown_columns(row, columns) if len(full) > 10 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
-    if not (partial if c2 is MISSING else (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (partial if c2 is MISSING else (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['doc_id'], c2))
     if not (partial if c3 is MISSING else (type(c3) is int and 0 <= c3 <= 2147483647)):
         found.append(Problem(columns['chunk_index'], c3))
@@ -2174,12 +2227,7 @@ def _ok_long_runs(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
-            return False
-    if 'allowed_agents' in row:
-        known += 1
-        c5 = row['allowed_agents']
-        if not (c5 is MISSING or uuids_ok(c5)):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'started_at' in row:
         known += 1
@@ -2201,16 +2249,24 @@ def _ok_long_runs(row):
         c12 = row['updated_at']
         if not (c12 is MISSING or ((type(c12) is datetime and c12.tzinfo is UTC and FIRST <= c12 <= LAST) or instant(c12) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if len(row) != known:
+        if 'allowed_agents' in row:
+            known += 1
+            c5 = row['allowed_agents']
+            if not (c5 is MISSING or uuids_ok(c5)):
+                return False
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)
         and (type(c3) is int and 0 <= c3 <= 2147483647)
         and (type(c4) is str and ("\0" not in c4 if c4.isascii() else unicode_ok(c4)) and len(c4) <= MAX_TEXT)
-        and ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or (type(c6) is float and 0.0 <= c6 <= 999999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))
+        and ((type(c6) is float and 0.0 <= c6 <= 999999.999999 and (c6 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c6) or (type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))
         and (type(c7) is int and 0 <= c7 <= 9223372036854775807)
         and (type(c8) is str and c8 in _VALUES_22)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_long_runs(row, partial):
@@ -2218,9 +2274,9 @@ def _problems_long_runs(row, partial):
     full = {**_EMPTY_long_runs, **row}
     found = unknown_columns(row, columns) if len(full) > 13 else []
     c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
     if not (partial if c2 is MISSING else (type(c2) is str and ("\0" not in c2 if c2.isascii() else unicode_ok(c2)) and len(c2) <= MAX_TEXT)):
         found.append(Problem(columns['name'], c2))
@@ -2230,7 +2286,7 @@ def _problems_long_runs(row, partial):
         found.append(Problem(columns['goal_description'], c4))
     if not (c5 is MISSING or uuids_ok(c5)):
         found.append(Problem(columns['allowed_agents'], c5))
-    if not (partial if c6 is MISSING else ((type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or (type(c6) is float and 0.0 <= c6 <= 999999.999999 and round(c6 * 1000000.0) / 1000000.0 == c6) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+    if not (partial if c6 is MISSING else ((type(c6) is float and 0.0 <= c6 <= 999999.999999 and (c6 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c6) or (type(c6) is Decimal and c6.is_finite() and -900 < c6.adjusted() < 900 and len(str(c6)) < 90 and _NUMBER_3 < c6 < _NUMBER_4) or ((n := number(c6)) is not None and _NUMBER_3 < n < _NUMBER_4))):
         found.append(Problem(columns['max_total_cost_usd'], c6))
     if not (partial if c7 is MISSING else (type(c7) is int and 0 <= c7 <= 9223372036854775807)):
         found.append(Problem(columns['max_total_tokens'], c7))
@@ -2300,21 +2356,23 @@ def _ok_long_run_checkpoints(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
         c6 = row['created_at']
         if not (c6 is MISSING or ((type(c6) is datetime and c6.tzinfo is UTC and FIRST <= c6 <= LAST) or instant(c6) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c2) is int and 0 <= c2 <= 2147483647)
         and (type(c3) is str and ("\0" not in c3 if c3.isascii() else unicode_ok(c3)) and len(c3) <= MAX_TEXT)
         and (type(c4) is int and 0 <= c4 <= 9223372036854775807)
-        and ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_4) or (type(c5) is float and 0.0 <= c5 <= 999999.999999 and round(c5 * 1000000.0) / 1000000.0 == c5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_4))
-    )
+        and ((type(c5) is float and 0.0 <= c5 <= 999999.999999 and (c5 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c5) or (type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_4) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_4))
+    ):
+        return True
+    return False
 
 
 def _problems_long_run_checkpoints(row, partial):
@@ -2322,9 +2380,9 @@ def _problems_long_run_checkpoints(row, partial):
     full = {**_EMPTY_long_run_checkpoints, **row}
     found = unknown_columns(row, columns) if len(full) > 7 else []
     c0, c1, c2, c3, c4, c5, c6, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['long_run_id'], c1))
     if not (partial if c2 is MISSING else (type(c2) is int and 0 <= c2 <= 2147483647)):
         found.append(Problem(columns['checkpoint_index'], c2))
@@ -2332,7 +2390,7 @@ def _problems_long_run_checkpoints(row, partial):
         found.append(Problem(columns['summary'], c3))
     if not (partial if c4 is MISSING else (type(c4) is int and 0 <= c4 <= 9223372036854775807)):
         found.append(Problem(columns['tokens_used_total'], c4))
-    if not (partial if c5 is MISSING else ((type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_4) or (type(c5) is float and 0.0 <= c5 <= 999999.999999 and round(c5 * 1000000.0) / 1000000.0 == c5) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_4))):
+    if not (partial if c5 is MISSING else ((type(c5) is float and 0.0 <= c5 <= 999999.999999 and (c5 * _SCALE_2 + NEAREST - NEAREST) / _SCALE_2 == c5) or (type(c5) is Decimal and c5.is_finite() and -900 < c5.adjusted() < 900 and len(str(c5)) < 90 and _NUMBER_3 < c5 < _NUMBER_4) or ((n := number(c5)) is not None and _NUMBER_3 < n < _NUMBER_4))):
         found.append(Problem(columns['cost_usd_total'], c5))
     if not (c6 is MISSING or ((type(c6) is datetime and c6.tzinfo is UTC and FIRST <= c6 <= LAST) or instant(c6) is not None)):
         found.append(Problem(columns['created_at'], c6))
@@ -2381,30 +2439,32 @@ def _ok_user_overrides(row):
     if 'id' in row:
         known += 1
         c0 = row['id']
-        if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+        if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
             return False
     if 'task_id' in row:
         known += 1
         c2 = row['task_id']
-        if not (c2 is None or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+        if not (c2 is None or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
             return False
     if 'agent_run_id' in row:
         known += 1
         c3 = row['agent_run_id']
-        if not (c3 is None or (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+        if not (c3 is None or (c3.isascii() and c3.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c3) is str else type(c3) is UUID)):
             return False
     if 'created_at' in row:
         known += 1
         c7 = row['created_at']
         if not (c7 is MISSING or ((type(c7) is datetime and c7.tzinfo is UTC and FIRST <= c7 <= LAST) or instant(c7) is not None)):
             return False
-    return (
-            len(row) == known
-        and (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))
+    if (
+        len(row) == known
+        and (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)
         and (type(c4) is str and (c4 in _KNOWN_12 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))
         and (type(c5) is str and ("\0" not in c5 if c5.isascii() else unicode_ok(c5)) and len(c5) <= MAX_TEXT)
         and (type(c6) is str and ("\0" not in c6 if c6.isascii() else unicode_ok(c6)) and len(c6) <= MAX_TEXT)
-    )
+    ):
+        return True
+    return False
 
 
 def _problems_user_overrides(row, partial):
@@ -2412,13 +2472,13 @@ def _problems_user_overrides(row, partial):
     full = {**_EMPTY_user_overrides, **row}
     found = unknown_columns(row, columns) if len(full) > 8 else []
     c0, c1, c2, c3, c4, c5, c6, c7, *_ = full.values()
-    if not (c0 is MISSING or (type(c0) is UUID or (type(c0) is str and uuid_text(c0) is not None))):
+    if not (c0 is MISSING or (c0.isascii() and c0.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c0) is str else type(c0) is UUID)):
         found.append(Problem(columns['id'], c0))
-    if not (partial if c1 is MISSING else (type(c1) is UUID or (type(c1) is str and uuid_text(c1) is not None))):
+    if not (partial if c1 is MISSING else (c1.isascii() and c1.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c1) is str else type(c1) is UUID)):
         found.append(Problem(columns['project_id'], c1))
-    if not (c2 is None or c2 is MISSING or (type(c2) is UUID or (type(c2) is str and uuid_text(c2) is not None))):
+    if not (c2 is None or c2 is MISSING or (c2.isascii() and c2.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c2) is str else type(c2) is UUID)):
         found.append(Problem(columns['task_id'], c2))
-    if not (c3 is None or c3 is MISSING or (type(c3) is UUID or (type(c3) is str and uuid_text(c3) is not None))):
+    if not (c3 is None or c3 is MISSING or (c3.isascii() and c3.encode().translate(HEX_TO_ZERO) == UUID_FORM if type(c3) is str else type(c3) is UUID)):
         found.append(Problem(columns['agent_run_id'], c3))
     if not (partial if c4 is MISSING else (type(c4) is str and (c4 in _KNOWN_12 or (len(c4) <= MAX_TEXT and _FORMAT_1(c4) is not None)))):
         found.append(Problem(columns['override_type'], c4))
