@@ -83,6 +83,22 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def supabase(session: nox.Session) -> None:
+    """The Supabase CLI, its advisors and linters on the migrations; needs npm, and Debian."""
+    session.install("--editable", ".[dev,gates]")
+    session.run("python", "-m", "gates.supabase", *session.posargs)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """The schema on Postgres 15 to 18, and its pgTAP tests; needs Debian for 15."""
+    session.install("--editable", ".[dev,gates]")
+    session.run("python", "-m", "gates.matrix", *session.posargs)
+    if not session.posargs:
+        session.run("python", "-m", "gates.pgtap")
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """The main job, end to end, on the embedded server."""
     install(session)
