@@ -16,6 +16,7 @@ from benchmarks.peers import bench_peers
 from benchmarks.rollups import bench_rollups
 from benchmarks.rows import bench_load, bench_rows
 from benchmarks.synthetic import synthetic_spec
+from benchmarks.usage import bench_usage
 from codered_spec.compiler import load
 from codered_spec.connection import connect
 from codered_spec.emit.ddl import emit_sql
@@ -113,6 +114,7 @@ BENCHMARKS = {
     "rollups": bench_rollups,
     "rows": bench_rows,
     "scale": bench_scale,
+    "usage": bench_usage,
     "verify": bench_verify,
 }
 

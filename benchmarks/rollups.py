@@ -48,7 +48,7 @@ SCRIPTS = {
 
 
 @contextmanager
-def _server() -> Iterator[tuple[EmbeddedServer, Path]]:
+def tuned_server() -> Iterator[tuple[EmbeddedServer, Path]]:
     """A server with the settings that a careful production server has, as far as it matters."""
     with tempfile.TemporaryDirectory(prefix="codered-bench-") as folder:
         settings = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
@@ -60,32 +60,39 @@ def _server() -> Iterator[tuple[EmbeddedServer, Path]]:
             server.stop()
 
 
-def _prepare(connection: Connection) -> None:
+def prepare(connection: Connection, projects: int = KEYS, agents: int = KEYS) -> None:
+    """The schema, with projects of the ids md5('p1'), ... and agents of md5('a1'), ..."""
     with connection.transaction():
         connection.execute(emit_sql(load_spec(SPEC)).encode())
     connection.execute(
         "insert into codered.projects (id, slug, name, description, status)"
         " select md5('p' || n)::uuid, 'p' || n, 'p', 'p', 'active'"
-        f" from generate_series(1, {KEYS}) n".encode()
+        f" from generate_series(1, {projects}) n".encode()
     )
     connection.execute(
         "insert into codered.agents (id, slug, name, description, default_tier,"
         " max_tokens_per_call, max_calls_per_task, cost_ceiling_usd_per_task)"
         " select md5('a' || n)::uuid, 'a' || n, 'a', 'a', 'gold', 1, 1, 1"
-        f" from generate_series(1, {KEYS}) n".encode()
+        f" from generate_series(1, {agents}) n".encode()
     )
 
 
-def _with_rollup(connection: Connection, on: bool) -> None:
+def keep_rollups(connection: Connection, on: bool) -> None:
+    """Switches the triggers that keep the rollups."""
     word = "enable" if on else "disable"
-    connection.execute("truncate codered.agent_runs cascade")
     for event in ("insert", "update", "delete"):
         name = f"agent_runs_note_{event}"
         connection.execute(f"alter table codered.agent_runs {word} trigger {name}".encode())
+
+
+def _with_rollup(connection: Connection, on: bool) -> None:
+    connection.execute("truncate codered.agent_runs cascade")
+    keep_rollups(connection, on)
     connection.execute("vacuum analyze codered.agent_runs")
 
 
-def _exact(connection: Connection) -> None:
+def require_exact(connection: Connection) -> None:
+    """Ends the program if a rollup differs from the runs."""
     for rollup in ("daily", "by_agent"):
         query = f"select * from codered.check_llm_usage_{rollup}() limit 1"
         if connection.execute(query.encode()).fetchall():
@@ -109,8 +116,8 @@ def _transactions(server: EmbeddedServer, script: Path) -> float:
 
 def bench_rollups() -> None:
     """Transactions a second with the rollups and without, in turn; all of them exact at the end."""
-    with _server() as (server, folder), connect(server.dsn()) as connection:
-        _prepare(connection)
+    with tuned_server() as (server, folder), connect(server.dsn()) as connection:
+        prepare(connection)
         print(f"\n{'8 clients, transactions a second':<34} {'none':>8} {'kept':>8} {'ratio':>7}")
         for name, text in SCRIPTS.items():
             script = folder / "script.sql"
@@ -120,7 +127,7 @@ def bench_rollups() -> None:
                 for on in (False, True):
                     _with_rollup(connection, on)
                     found[on].append(_transactions(server, script))
-            _exact(connection)
+            require_exact(connection)
             none, kept = (statistics.median(found[on]) for on in (False, True))
             print(f"{name:<34} {none:8.0f} {kept:8.0f} {kept / none:7.2f}")
         _bench_copy(connection)
@@ -153,7 +160,7 @@ def _bench_copy(connection: Connection, rows: int = 1_000_000) -> None:
                 for piece in data:
                     copy.write(piece)
             found[on].append(time.perf_counter() - before)
-    _exact(connection)
+    require_exact(connection)
     none, kept = (statistics.median(found[on]) for on in (False, True))
     print(f"\n{'seconds':<34} {'none':>8} {'kept':>8} {'ratio':>7}")
     print(f"{f'COPY of {rows:,} runs':<34} {none:8.2f} {kept:8.2f} {kept / none:7.2f}")
