@@ -1,6 +1,7 @@
 """The arguments of the command line."""
 
 import argparse
+import re
 import sys
 
 from codered_spec.console import INPUT
@@ -39,12 +40,16 @@ def _day(text: str) -> "date":
     raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-03-31")
 
 
+_SECRET = re.compile(r"(?<=://)[^\s'\"]+|(?<=password=)[^\s'\"]+")
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that complains as the rest of the program does."""
 
     def error(self, message: str) -> "NoReturn":
         """Prints usage and diagnostic C001, and exits with 2."""
         self.print_usage(sys.stderr)
+        message = _SECRET.sub("***", message)  # a connection string in a wrong place, say
         sys.stderr.write(f"error C001: {message}\n    fix: see `{self.prog} --help`\n")
         raise SystemExit(INPUT)
 

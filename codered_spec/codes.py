@@ -76,6 +76,9 @@ CODES: Final[dict[str, str]] = {
     "M029": "nothing fills a required column of a rollup",
     "M030": "a rollup cannot keep a measure exact",
     "M031": "a rollup has no key or no measure",
+    "M032": "a role's scope does not say to which row of the root a row belongs",
+    "M033": "a role has no right, or everything and less",
+    "M034": "a role cannot use a right",
     # generated files
     "G001": "a generated file differs from what the spec generates",
     "G002": "the spec differs from the document",

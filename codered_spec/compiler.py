@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codered_spec.emit.access_page import emit_access_page
 from codered_spec.emit.ddl import FINGERPRINT_LINE, emit_migration
 from codered_spec.emit.file import GENERATED, File
 from codered_spec.emit.json_schema import emit_json_schema
@@ -184,7 +185,7 @@ def generate(spec: Spec) -> tuple[File, ...]:
     The first migration is among them only while the folder has none: once a migration may have
     been applied somewhere it is history, and the next change gets a file of its own.
     """
-    files = emit_reference(spec.schema, spec.effects)
+    files = emit_reference(spec.schema, spec.effects) + emit_access_page(spec.schema)
     if "package" in spec.data:
         files += emit_validators(spec.schema, spec.data["package"])
         files += emit_rows(spec.schema, spec.data["package"])

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import psycopg
 from psycopg import sql
 
 from codered_spec.compiler import MIGRATIONS, load, root_of, sync
 from codered_spec.connection import Connection, connect, database_error
+from codered_spec.emit.access import ISSUE
 from codered_spec.errors import Diagnostic, FindingsError, InputError
 from codered_spec.files import write_text
 from codered_spec.migrate.directory import read_directory
@@ -33,6 +35,23 @@ _ROWS: Final = Path(__file__).with_name("demo_rows.json")
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """What a role saw and could do, with row-level security on."""
+
+    role: str
+    whose: str
+    """Whose rows it asked for, in words."""
+    rows: int
+    """Rows in sight, of all tables."""
+    writes: bool
+    """Whether it could log a run of the project."""
+
+    def __str__(self) -> str:
+        can = "logs a run of it" if self.writes else "may not log a run of the first"
+        return f"{self.role} of {self.whose} sees {self.rows} rows and {can}"
+
+
+@dataclass(frozen=True, slots=True)
 class Demo:
     """What a run of the demo made, or in what the database differs."""
 
@@ -44,6 +63,7 @@ class Demo:
     differences: tuple[str, ...]
     rows: dict[str, int]
     """Rows by table."""
+    reach: tuple[Reach, ...]
     usage: tuple[Usage, ...]
     """By day and by agent, equal to the sums over the runs."""
     server_version: str
@@ -58,6 +78,7 @@ class Demo:
             "applied": self.applied,
             "differences": self.differences,
             "rows": self.rows,
+            "access": [asdict(reach) for reach in self.reach],
             "usage": [usage.to_dict() for usage in self.usage],
             "server_version": self.server_version,
             "dsn": self.dsn,
@@ -83,6 +104,7 @@ def demo(spec_path: str, server: EmbeddedServer, progress: Callable[[str], None]
     migrations = read_directory(root_of(spec_path) / MIGRATIONS)
     rows: dict[str, int] = {}
     usage: tuple[Usage, ...] = ()
+    reach: tuple[Reach, ...] = ()
     with connect(server.dsn(database=DATABASE)) as connection:
         applied = migrate(connection, migrations, report=lambda _line: None)
         progress("4/5  comparing the live database with the spec")
@@ -90,6 +112,7 @@ def demo(spec_path: str, server: EmbeddedServer, progress: Callable[[str], None]
         if not differences:
             progress("5/5  inserting connected rows, and reading the usage that they add up to")
             rows = insert_rows(connection, schema)
+            reach = try_agents(connection, schema)
             usage = read_back(connection)
         version = connection.info.parameter_status("server_version")
     return Demo(
@@ -98,6 +121,7 @@ def demo(spec_path: str, server: EmbeddedServer, progress: Callable[[str], None]
         tuple(migration.file_name for migration in applied),
         tuple(map(str, differences)),
         rows,
+        reach,
         usage,
         str(version),
         server.dsn(database=DATABASE),
@@ -147,11 +171,57 @@ def insert_rows(connection: Connection, schema: Schema) -> dict[str, int]:
         )
     try:
         with connection.transaction():
+            _become(connection, _writer(schema))
             for table, row in rows:
                 _insert(connection, schema, table, row)
         return dict(_counts(connection, schema))
     except psycopg.Error as error:
         raise database_error(error, "inserting the demo rows") from None
+
+
+def _writer(schema: Schema) -> str | None:
+    """The role that may do everything: the back end's."""
+    return next((role.name for role in schema.roles if role.everything), None)
+
+
+def _become(connection: Connection, role: str | None) -> None:
+    if role is not None:
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+
+
+def try_agents(connection: Connection, schema: Schema) -> tuple[Reach, ...]:
+    """What an agent of the demo's project reaches, and one of another project; nothing stays."""
+    agent = next((r.name for r in schema.roles if r.scope is not None and r.scope.token), None)
+    if agent is None:
+        return ()
+    rows: list[tuple[str, dict[str, str]]] = json.loads(_ROWS.read_text(encoding="utf-8"))
+    run = next(dict(row) for table, row in rows if table == "agent_runs")
+    del run["id"]
+    projects = {"the project": run["project_id"], "another project": str(uuid4())}
+    found = []
+    try:
+        for whose, project in projects.items():
+            with connection.transaction(force_rollback=True):
+                name = sql.Identifier(agent)
+                connection.execute(sql.SQL("grant {} to current_user").format(name))
+                _become(connection, _writer(schema))
+                issue = sql.SQL("select {}(%s)").format(sql.Identifier(schema.name, ISSUE))
+                token = connection.execute(issue, [project]).fetchone()
+                assert token is not None
+                _become(connection, agent)
+                setting = f"{schema.name}.token"
+                connection.execute("select set_config(%s, %s, true)", [setting, token[0]])
+                seen = sum(count for _, count in _counts(connection, schema))
+                try:
+                    with connection.transaction():
+                        _insert(connection, schema, "agent_runs", run)
+                    writes = True
+                except psycopg.errors.InsufficientPrivilege:
+                    writes = False
+                found.append(Reach(agent, whose, seen, writes))
+    except psycopg.Error as error:
+        raise database_error(error, "trying the roles") from None
+    return tuple(found)
 
 
 def _insert(connection: Connection, schema: Schema, table: str, row: dict[str, str]) -> None:
@@ -218,6 +288,10 @@ def summary(run: Demo) -> Iterator[str]:
         yield f"rows        {sum(run.rows.values())} in {len(run.rows)} tables"
         width = max(map(len, run.rows))
         yield from (f"            {name:<{width}}  {count}" for name, count in run.rows.items())
+        if run.reach:
+            writer = _writer(run.schema)
+            yield f"access      row-level security is on; the rows were written as {writer}"
+            yield from (f"            {reach}" for reach in run.reach)
         for usage in run.usage:
             first, *lines = to_lines(usage, 68, colour=False)
             yield f"usage       {first.removeprefix('usage ')}, equal to the runs"

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from codered_spec.connection import connect
-from codered_spec.postgres import EmbeddedServer
+from codered_spec.postgres import SUPERUSER, EmbeddedServer
 from codered_spec.sql import identifier
 
 STATE = "CODERED_TEST_STATE"
@@ -71,7 +71,7 @@ def database(server: EmbeddedServer, template: str) -> Iterator[str]:
         create = f"create database {identifier(name)} template {identifier(template)}"
         connection.execute(create.encode())
     yield server.dsn(database=name)
-    with connect(server.dsn()) as connection:
+    with connect(server.dsn(SUPERUSER)) as connection:  # autovacuum may be at work in it
         connection.execute(f"drop database {identifier(name)} with (force)".encode())
 
 

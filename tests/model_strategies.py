@@ -14,6 +14,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from codered_spec.model.check import SYSTEM_COLUMNS, check, errors
 from codered_spec.model.schema import (
+    ACTIONS,
     Action,
     Check,
     Column,
@@ -43,9 +44,12 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Right,
+    Role,
     Rollup,
     RollupKey,
     RowChanged,
+    RowScope,
     Rule,
     Schema,
     SetUpdatedAt,
@@ -650,6 +654,61 @@ def rollup_schemas(draw: DrawFn) -> Schema:
         rollups=tuple(rollups),
     )
     # names that rollups need may be too long, or the same as others
+    assume(not errors(check(found)))
+    return found
+
+
+@st.composite
+def _roles(draw: DrawFn, tables: list[Table], root: str, taken: set[str]) -> Role:
+    """A role with rights on some tables, and perhaps with a scope."""
+    name = draw(_unique_name(taken))
+    if draw(st.integers(0, 3)) == 0:
+        return Role(name, everything=True)
+    scope = None
+    if draw(st.booleans()):
+        claim = tuple(draw(st.lists(identifiers(), min_size=1, max_size=2, unique=True)))
+        scope = RowScope(root, claim, draw(st.booleans()))
+    rights = []
+    for table in tables:
+        for action in ACTIONS:
+            if action != "select" and draw(st.booleans()):
+                continue
+            free = [c.name for c in table.columns if c.nullable] if action != "delete" else []
+            hides = bool(free) and draw(st.booleans())
+            without: list[str] = draw(_some(free)) if hides else []
+            rights.append(Right(action, table.name, tuple(without)))
+    return Role(name, scope, tuple(draw(st.permutations(rights))))
+
+
+@st.composite
+def role_schemas(draw: DrawFn) -> Schema:
+    """A sound schema whose tables belong to a root, to each other or to none, and its roles."""
+    names = _Names()
+    constraints: set[str] = set()
+    tables: list[Table] = []
+    for number in range(draw(st.integers(1, 5))):
+        taken: set[str] = set()
+        own = [Column(draw(_unique_name(taken)), Uuid())]
+        more = [Column(draw(_unique_name(taken)), Text(), nullable=True) for _ in range(2)]
+        keys = []
+        if number and draw(st.integers(0, 4)):
+            parent = tables[draw(st.integers(0, number - 1))]
+            key = parent.primary_key
+            assert key is not None
+            link = Column(draw(_unique_name(taken)), Uuid(), nullable=draw(st.booleans()))
+            more.append(link)
+            name = draw(_unique_name(constraints))
+            keys.append(ForeignKey(name, (link.name,), parent.name, key.columns))
+        primary = PrimaryKey(draw(_unique_name(names.relations)), (own[0].name,))
+        order = tuple(draw(st.permutations([*own, *more])))
+        tables.append(
+            Table(draw(_unique_name(names.relations)), order, primary, foreign_keys=tuple(keys))
+        )
+    taken = set()
+    roles = [draw(_roles(tables, tables[0].name, taken)) for _ in range(draw(st.integers(1, 3)))]
+    found = Schema(
+        name=draw(identifiers().filter(_free_schema_name)), tables=tuple(tables), roles=tuple(roles)
+    )
     assume(not errors(check(found)))
     return found
 

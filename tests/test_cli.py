@@ -91,6 +91,12 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 # ---- usage ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dsn", ["postgresql://ada:s3cret@h/db", "host=h password=s3cret"])
+def test_a_connection_string_in_a_wrong_place_is_not_repeated(dsn: str, capsys: Output) -> None:
+    assert main(["--dsn", dsn, "verify"]) == 2
+    assert "s3cret" not in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -697,7 +703,7 @@ def test_fmt_refuses_to_lose_a_comment(capsys: Output) -> None:
 def test_sql_is_the_text_that_the_migration_has(capsys: Output) -> None:
     assert main(["sql"]) == 0
     text = capsys.readouterr().out
-    assert text.count("create table codered.") == 21
+    assert text.count("create table codered.") == 22  # one for the keys of tokens
     assert main(["sql", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"sql": text}
 
@@ -1013,6 +1019,9 @@ def test_the_demo_runs_end_to_end_twice_and_changes_nothing(embedded: Path, caps
     run = json.loads(capsys.readouterr().out)
     assert (run["tables"], run["differences"]) == (21, [])
     assert run["rows"]["agent_runs"] == 6
+    own, other = run["access"]
+    assert (own["role"], own["rows"], own["writes"]) == ("codered_agent", 36, True)
+    assert (other["role"], other["rows"], other["writes"]) == ("codered_agent", 4, False)
     assert run["rows"]["llm_usage_daily"] == 5
     assert min(run["rows"].values()) == 1
     assert {usage["total"]["cost_usd"] for usage in run["usage"]} == {"0.068140"}

@@ -12,20 +12,24 @@ from damage import Damage, damages
 
 from codered_spec import load_spec
 from codered_spec.connection import Connection, connect
+from codered_spec.emit.access import with_access
 from codered_spec.emit.rollups import expanded
 from codered_spec.emit.views import view_sql
 from codered_spec.migrate.diff import diff
 from codered_spec.migrate.directory import read_directory
 from codered_spec.migrate.runner import migrate
 from codered_spec.migrate.verify import verify
+from codered_spec.model.check_roles import needed_names
 from codered_spec.postgres import SUPERUSER, EmbeddedServer
 from codered_spec.sources.database import read_catalog
 from codered_spec.sql import identifier
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = load_spec(ROOT / "schema.yaml")
-CODERED = replace(expanded(SPEC), views=())
-"""With the objects that keep the rollups; without views, which go with each column they read."""
+CODERED = replace(expanded(replace(SPEC, roles=())), views=())
+"""With the objects that keep the rollups; without views and policies, which go with each column
+that they read. Damages to rights have a test of their own.
+"""
 DAMAGES = tuple(damages(CODERED))
 
 
@@ -51,12 +55,23 @@ def migrated(server: EmbeddedServer, template: str) -> Iterator[Connection]:
             files = read_directory(ROOT / "migrations")
             migrate(connection, files, report=lambda _line: None)
             assert verify(connection, SPEC) == ()
-            for view in SPEC.views:
-                drop = f"drop view {identifier(SPEC.name, view.name)}"
-                connection.execute(drop.encode())
+            for statement in _bare():
+                connection.execute(statement.encode())
         with connect(server.dsn(SUPERUSER, name)) as superuser:
             yield superuser
         owner.execute(f"drop database {name} with (force)".encode())
+
+
+def _bare() -> Iterator[str]:
+    """Takes away what would go with a column: views, policies, and what these call."""
+    yield from (f"drop view {identifier(SPEC.name, view.name)}" for view in SPEC.views)
+    for table in with_access(SPEC, expanded(SPEC)).tables:
+        name = identifier(SPEC.name, table.name)
+        yield from (f"drop policy {identifier(p.name)} on {name}" for p in table.policies)
+        yield f"alter table {name} disable row level security"
+    relations, functions = needed_names(SPEC.roles)
+    yield f"drop table {identifier(SPEC.name, relations[0])}"
+    yield from (f"drop function {identifier(SPEC.name, function)}" for function in functions)
 
 
 def test_the_migrations_make_what_the_spec_says(migrated: Connection) -> None:

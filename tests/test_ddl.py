@@ -24,7 +24,6 @@ from codered_spec.model.schema import (
     Event,
     Extension,
     Function,
-    Grant,
     Index,
     IndexKey,
     Literal,
@@ -33,7 +32,6 @@ from codered_spec.model.schema import (
     OpaqueBody,
     OpaqueColumn,
     OtherObject,
-    Policy,
     PrimaryKey,
     RowChanged,
     Schema,
@@ -146,9 +144,6 @@ KEYS = (IndexKey("id"),)
     "schema",
     [
         Schema("s", others=(OtherObject("view", "v"),)),
-        with_table(policies=(Policy("p", "all", ("public",)),)),
-        with_table(grants=(Grant("anon", ("select",)),)),
-        with_table(row_security=True),
         with_table(force_row_security=True),
         with_table(opaque_columns=(OpaqueColumn("c", "money"),)),
         with_table(opaque_constraints=(("k", "exclude"),)),
@@ -171,7 +166,7 @@ def test_what_cannot_be_emitted_is_refused(schema: Schema) -> None:
 
 
 def test_every_refusal_is_reported() -> None:
-    schema = with_table(row_security=True, storage="partitioned")
+    schema = with_table(force_row_security=True, storage="partitioned")
     with pytest.raises(InputError) as caught:
         emit_sql(schema)
     assert len(caught.value.diagnostics) == 2

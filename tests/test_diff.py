@@ -31,7 +31,10 @@ from codered_spec.model.schema import (
     Policy,
     PrimaryKey,
     Range,
+    Right,
+    Role,
     Rollup,
+    RowScope,
     Schema,
     Table,
     Trait,
@@ -57,8 +60,8 @@ FULL = replace(
 )
 OBJECTS = {
     "tables", "columns", "uniques", "foreign_keys", "checks", "indexes", "triggers", "policies",
-    "grants", "extensions", "functions", "rollups", "views", "others", "opaque_columns",
-    "opaque_constraints",
+    "grants", "extensions", "functions", "rollups", "roles", "views", "others",
+    "opaque_columns", "opaque_constraints",
 }  # fmt: skip
 """The fields whose members are changed one by one."""
 
@@ -134,10 +137,10 @@ def _classes() -> list[type]:
 
 ABSENT = {"Finite", "OpaqueBody", "OpaqueCondition", "OpaqueDefault", "OpaquePredicate",
           "OpaqueRule", "IsNull", "ValueSet", "Measure", "Rollup", "RollupKey",
-          "Window"}  # fmt: skip
+          "Window", "Role", "RowScope", "Right"}  # fmt: skip
 """What the example does not contain; the values of these fields are compared as one.
 
-Rollups are compared as the objects that keep them: see below.
+Rollups and roles are compared as the objects that they become: see below.
 """
 
 
@@ -187,6 +190,42 @@ def test_every_field_of_a_rollup_is_changed() -> None:
     classes = (model.Rollup, model.RollupKey, model.Measure, model.Window)
     names = {f"{cls.__name__}.{field.name}" for cls in classes for field in fields(cls)}
     assert set(OTHER_ROLLUPS) == names
+
+
+SCOPE = RowScope("tasks", ("task",), token=True)
+READ, WRITE = Right("select", "tasks", ("title",)), Right("insert", "tasks")
+AGENT, BRAIN = Role("agent", SCOPE, (READ, WRITE)), Role("brain", everything=True)
+WALLED = replace(wanted_schema(), roles=(AGENT, BRAIN))
+OTHER_ROLES: dict[str, tuple[Role, ...]] = {
+    "Role.name": (replace(AGENT, name="agents"), BRAIN),
+    "Role.scope": (replace(AGENT, scope=None), BRAIN),
+    "Role.rights": (replace(AGENT, rights=(READ,)), BRAIN),
+    "Role.everything": (AGENT, Role("brain", rights=(WRITE,))),
+    "RowScope.root": (replace(AGENT, scope=replace(SCOPE, root="projects")), BRAIN),
+    "RowScope.claim": (replace(AGENT, scope=replace(SCOPE, claim=("tasks",))), BRAIN),
+    "RowScope.token": (replace(AGENT, scope=replace(SCOPE, token=False)), BRAIN),
+    "Right.action": (replace(AGENT, rights=(READ, replace(WRITE, action="update"))), BRAIN),
+    "Right.table": (replace(AGENT, rights=(READ, replace(WRITE, table="projects"))), BRAIN),
+    "Right.without": (replace(AGENT, rights=(replace(READ, without=()), WRITE)), BRAIN),
+}
+"""For each field of a role, roles that differ in it alone; whether they are sound is open."""
+
+
+@pytest.mark.parametrize("field", OTHER_ROLES)
+def test_another_role_is_a_difference(field: str) -> None:
+    other = replace(WALLED, roles=OTHER_ROLES[field])
+    assert diff(WALLED, other) != ()
+    assert diff(other, WALLED) != ()
+
+
+def test_every_field_of_a_role_is_changed() -> None:
+    classes = (model.Role, model.RowScope, model.Right)
+    names = {f"{cls.__name__}.{field.name}" for cls in classes for field in fields(cls)}
+    assert set(OTHER_ROLES) == names
+
+
+def test_the_order_of_roles_does_not_matter() -> None:
+    assert diff(WALLED, replace(WALLED, roles=WALLED.roles[::-1])) == ()
 
 
 def test_the_order_of_rollups_does_not_matter() -> None:

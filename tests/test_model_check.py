@@ -11,6 +11,7 @@ import pytest
 from codered_spec.codes import CODES
 from codered_spec.model.check import check, column_values, errors
 from codered_spec.model.schema import (
+    ACTIONS,
     Action,
     Check,
     Column,
@@ -39,9 +40,12 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Right,
+    Role,
     Rollup,
     RollupKey,
     RowChanged,
+    RowScope,
     Rule,
     Schema,
     SetUpdatedAt,
@@ -52,6 +56,7 @@ from codered_spec.model.schema import (
     Trigger,
     Unique,
     ValueSet,
+    View,
     Window,
 )
 from codered_spec.model.types import (
@@ -216,6 +221,126 @@ def windowed(grid: int | None = 15, instant: str = "at", **facts: Any) -> Schema
     }
     window = Window(instant, "since", "until", grid)
     return rolled(daily(keys=KINDS, window=window, name="r"), target=target, **facts)
+
+
+def walled(*roles: Role, link: bool = False, **parts: Any) -> Schema:
+    """Projects, their tasks, and the steps of tasks (perhaps of none), with roles."""
+    project = table(name="p")
+    task = table(
+        Column("p_id", Uuid()),
+        Column("title", Text()),
+        name="t",
+        foreign_keys=(ForeignKey("t_p", ("p_id",), "p", ("id",)),),
+        indexes=(Index("t_p_idx", (IndexKey("p_id"),)),),
+    )
+    step = table(
+        Column("t_id", Uuid(), link),
+        name="s",
+        foreign_keys=(ForeignKey("s_t", ("t_id",), "t", ("id",)),),
+        indexes=(Index("s_t_idx", (IndexKey("t_id"),)),),
+    )
+    more = parts.pop("more", ())
+    return schema(project, task, step, *more, views=(VIEW,), roles=roles, **parts)
+
+
+VIEW = View("v", "select 1 as one")
+
+
+def agent(*rights: Right, root: str = "p", name: str = "a", **facts: Any) -> Role:
+    """A role that sees the rows of its project."""
+    return Role(name, RowScope(root, ("p",)), rights or (Right("select", "t"),), **facts)
+
+
+EVERY = (
+    Right("select", "v"),
+    *(Right(action, name) for action in ACTIONS for name in ("p", "t", "s")),
+)
+READ_T, READ_S = Right("select", "t"), Right("select", "s")
+ROLE_CASES: list[tuple[str, str, Schema, Schema]] = [
+    ("M004", "a", walled(agent(), agent()), walled(agent(), agent(name="b"))),
+    ("M005", "public", walled(agent(name="public")), walled(agent(name="publi"))),
+    ("M005", "pg_a", walled(agent(name="pg_a")), walled(agent(name="p_a"))),
+    ("M005", "x" * 57, walled(agent(name="x" * 57)), walled(agent(name="x" * 56))),
+    ("M001", "a", walled(agent(root="q")), walled(agent())),
+    ("M001", "a", walled(agent(Right("select", "u"))), walled(agent(READ_T))),
+    ("M001", "a", walled(agent(Right("insert", "v"))), walled(agent(Right("select", "v")))),
+    (
+        "M001",
+        "a",
+        walled(agent(Right("select", "t", ("x",)))),
+        walled(agent(Right("select", "t", ("title",)))),
+    ),
+    (
+        "M032",
+        "a",
+        walled(
+            agent(root="n"),
+            more=(Table("n", (Column("id", Integer()),), PrimaryKey("n_pkey", ("id",))),),
+        ),
+        walled(agent(root="n"), more=(table(name="n"),)),
+    ),
+    ("M033", "a", walled(Role("a")), walled(Role("a", everything=True))),
+    ("M033", "a", walled(Role("a", rights=(READ_T,), everything=True)), walled(agent())),
+    ("M033", "a", walled(agent(everything=True)), walled(agent())),
+    (
+        "M033",
+        "a",
+        walled(Role("a", rights=EVERY)),
+        walled(Role("a", rights=EVERY[1:])),
+    ),
+    (
+        "M032",
+        "a",
+        walled(agent(Right("select", "s"), Right("select", "t")), link=True),
+        walled(agent(Right("select", "s"), Right("select", "t"))),
+    ),
+    (
+        "M034",
+        "a",
+        walled(agent(Right("select", "t", ("id", "p_id", "title")))),
+        walled(agent(Right("select", "t", ("id", "title")))),
+    ),
+    (
+        "M034",
+        "a",
+        walled(agent(Right("update", "t"))),
+        walled(agent(Right("update", "t"), READ_T)),
+    ),
+    (
+        "M034",
+        "a",
+        walled(agent(Right("delete", "t"))),
+        walled(agent(Right("delete", "t"), READ_T)),
+    ),
+    (
+        "M034",
+        "a",
+        walled(agent(Right("insert", "t", ("title",)))),
+        walled(agent(Right("insert", "t"))),
+    ),
+    ("M034", "a", walled(agent(READ_S)), walled(agent(READ_S, READ_T))),
+    (
+        "M034",
+        "a",
+        walled(agent(READ_S, Right("select", "t", ("p_id",)))),
+        walled(agent(READ_S, Right("select", "t", ("title",)))),
+    ),
+    (
+        "M004",
+        "a_scope",
+        walled(agent(), functions=(Function("a_scope", OpaqueBody("x")),)),
+        walled(agent(), functions=(Function("b_scope", OpaqueBody("x")),)),
+    ),
+    (
+        "M004",
+        "access_keys",
+        walled(
+            Role("a", RowScope("p", ("p",), token=True), (READ_T,)),
+            more=(table(name="access_keys", primary_key=PrimaryKey("x", ("id",))),),
+        ),
+        walled(agent(), more=(table(name="access_keys", primary_key=PrimaryKey("x", ("id",))),)),
+    ),
+]
 
 
 E_CHECKS = rolled().tables[0].checks
@@ -839,9 +964,9 @@ CASES: list[tuple[str, str, Schema, Schema]] = [
         "r",
         rolled(
             functions=FUNCTIONS,
-            target={"indexes": (Index("e_deltas_xact_idx", (IndexKey("day"),)),)},
+            target={"indexes": (Index("e_deltas_pkey", (IndexKey("day"),)),)},
         ),
-        rolled(target={"indexes": (Index("xact_idx", (IndexKey("day"),)),)}),
+        rolled(target={"indexes": (Index("pkey", (IndexKey("day"),)),)}),
     ),
     (
         "M004",
@@ -863,6 +988,7 @@ CASES: list[tuple[str, str, Schema, Schema]] = [
     ("M005", "r", scoped("x" * 59), scoped("x" * 58)),
     ("M004", "r", keyed("expected"), keyed("expect")),
     ("M004", "r", keyed("delta_rows"), keyed("delta_rows", on_write=False)),
+    *ROLE_CASES,
 ]
 
 

@@ -246,7 +246,11 @@ def world(server: EmbeddedServer) -> Iterator[str]:
 
 def test_the_judgement_is_not_blind(server: EmbeddedServer, world: str) -> None:
     with copy_of(server, world) as name, Db(server, name).session as session:
-        run_sql(session, "insert into codered.agent_runs_deltas select 1, project.id, agent.id,"
-                " now(), now()::date, 1, 1, 1, 1, false from codered.projects project,"
-                " codered.agents agent limit 1")  # fmt: skip
+        entry = (
+            "insert into codered.agent_runs_deltas"
+            " select 1, gen_random_uuid(), project.id, agent.id, now(), now()::date,"
+            " 1, 1, 1, 1, false"
+            " from codered.projects project, codered.agents agent limit 1"
+        )
+        run_sql(session, entry)
         assert len(differences(session)) == 1

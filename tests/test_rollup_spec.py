@@ -223,7 +223,7 @@ def test_the_names_that_are_judged_are_the_names_that_are_made(schema: Schema) -
     kept = [r for r in schema.rollups if r.kept]
     sources = dict.fromkeys(r.source for r in kept)
     needed = {s: needed_names(s, tuple(r for r in kept if r.source == s)) for s in sources}
-    assert {t.name: [i.name for i in t.indexes] for t in tables} == {
+    assert {t.name: [key.name for key in t.keys] for t in tables} == {
         n.relations[0]: list(n.relations[1:]) for n in needed.values()
     }
     assert {f.name for f in made.functions} - {f.name for f in schema.functions} == {

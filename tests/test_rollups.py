@@ -100,7 +100,7 @@ def role(server: EmbeddedServer) -> Iterator[str]:
     """A role of its own; ask for it before ``own``, so that its rights are gone when it goes."""
     name = f"rollup_role_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        run_sql(connection, f"create role {name} login")
+        run_sql(connection, f"create role {name} login bypassrls")
     yield name
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         run_sql(connection, f"drop role {name}")

@@ -246,7 +246,7 @@ def test_a_role_that_may_only_select_can_read(db: Connection, server: EmbeddedSe
     add_runs(db, ["2026-01-10 12:00Z"])
     role = f"reader_{uuid.uuid4().hex}"
     name = db.info.dbname
-    db.execute(f"create role {role} login; grant {role} to postgres".encode())
+    db.execute(f"create role {role} login bypassrls; grant {role} to postgres".encode())
     try:
         db.execute(f"grant usage on schema codered to {role}".encode())
         db.execute(f"grant select on all tables in schema codered to {role}".encode())

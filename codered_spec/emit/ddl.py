@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import assert_never
 
+from codered_spec.emit.access import first_rows_sql, roles_sql, table_rights_sql, with_access
 from codered_spec.emit.expressions import (
     body_source,
     default_sql,
@@ -57,7 +58,7 @@ def emit_sql(schema: Schema) -> str:
     InputError (M021) for an object kind that this emitter does not handle yet.
     """
     header = _header(schema)
-    schema = expanded(schema)
+    schema = with_access(schema, expanded(schema))
     _refuse_unhandled(schema)
     blocks = [header, _settings(), *_prologue(schema)]
     tables, late = creation_order(schema)
@@ -72,9 +73,11 @@ def emit_sql(schema: Schema) -> str:
         comments = "\n".join(_comments(schema, table))
         if comments:
             blocks.append(comments)
+        blocks.extend(table_rights_sql(schema, table))
     named = {table.name: table for table in tables}
     blocks.extend(_add_foreign_key(schema, named[owner], key) for owner, key in late)
     blocks.extend(view_sql(schema, view) for view in schema.views)
+    blocks.extend(first_rows_sql(schema))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -97,10 +100,8 @@ def _refuse_unhandled(schema: Schema) -> None:
     found: list[str] = []
     found += [f"{o.kind} {o.name}" for o in schema.others]
     for table in schema.tables:
-        found += [f"policy {p.name} of {table.name}" for p in table.policies]
-        found += [f"grants of {table.name}" for _ in table.grants[:1]]
-        if table.row_security or table.force_row_security:
-            found.append(f"row-level security of {table.name}")
+        if table.force_row_security:
+            found.append(f"forced row-level security of {table.name}")
         found += [f"column {table.name}.{c.name} {c.type}" for c in table.opaque_columns]
         found += [f"constraint {name} of {table.name}" for name, _ in table.opaque_constraints]
         if table.storage not in (None, "unlogged"):
@@ -151,6 +152,7 @@ def _prologue(schema: Schema) -> Iterator[str]:
     if schema.comment:
         block += f"\ncomment on schema {identifier(schema.name)} is {literal(schema.comment)};"
     yield block
+    yield from roles_sql(schema)
     for function in schema.functions:
         yield function_sql(schema, function)
 
@@ -175,6 +177,9 @@ def function_sql(schema: Schema, function: Function) -> str:
     signature = re.sub(" DEFAULT [^,)]*", "", name)
     if not function.public_execute:
         text += f"\nrevoke all on function {signature} from public;"
+    if function.execute:
+        listed = ", ".join(map(identifier, function.execute))
+        text += f"\ngrant execute on function {signature} to {listed};"
     if function.comment:
         text += f"\ncomment on function {signature} is {literal(function.comment)};"
     return text

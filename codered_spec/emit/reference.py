@@ -8,6 +8,7 @@ from itertools import groupby
 from codered_spec.codes import CODES
 from codered_spec.emit.expressions import default_sql, predicate_sql, rule_sql
 from codered_spec.emit.file import GENERATED, File
+from codered_spec.emit.markdown import cell, code, prose
 from codered_spec.model.check import column_values
 from codered_spec.model.decision import Effect
 from codered_spec.model.schema import (
@@ -46,22 +47,9 @@ def emit_reference(schema: Schema, effects: Iterable[Effect]) -> tuple[File, ...
     )
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _code(text: str) -> str:
-    """Inline code, also where the text has backticks of its own."""
-    fence = "`"
-    while fence in text:
-        fence += "`"
-    pad = " " if "`" in text else ""
-    return _cell(f"{fence}{pad}{text}{pad}{fence}")
-
-
 def _tables(schema: Schema) -> Iterator[str]:
     columns = sum(len(table.columns) for table in schema.tables)
-    yield f"# Tables of the schema {_code(schema.name)}\n"
+    yield f"# Tables of the schema {code(schema.name)}\n"
     yield f"{len(schema.tables)} tables, {columns} columns.\n"
     for table in schema.tables:
         yield from _table(schema, table)
@@ -69,43 +57,43 @@ def _tables(schema: Schema) -> Iterator[str]:
 
 def _table(schema: Schema, table: Table) -> Iterator[str]:
     vector_schema = schema.extension_schema("vector")
-    yield f"## {_code(table.name)}\n"
+    yield f"## {code(table.name)}\n"
     if table.comment:
         yield table.comment.replace("<", "\\<") + "\n"
     for rollup in schema.rollups:
         if rollup.name == table.name:
             yield _rollup(rollup) + "\n"
-    into = [_code(r.name) for r in schema.rollups if r.source == table.name]
+    into = [code(r.name) for r in schema.rollups if r.source == table.name]
     if into:
         yield f"Rolled up into {', '.join(into)}.\n"
     yield "| column | type | NULL | default | values | note |"
     yield "|---|---|---|---|---|---|"
     for column in table.columns:
         cells = (
-            _code(column.name),
-            _code(str(column.type)),
+            code(column.name),
+            code(str(column.type)),
             "yes" if column.nullable else "no",
-            _code(default_sql(column.default, column)) if column.default else "",
+            code(default_sql(column.default, column)) if column.default else "",
             _values(table, column),
-            _cell(column.comment or "").replace("<", "\\<"),
+            prose(column.comment or ""),
         )
         yield f"| {' | '.join(cells)} |"
     yield ""
     for key in table.keys:
         kind = "primary key" if key == table.primary_key else "unique"
-        yield f"- {_code(key.name)}: {kind} ({', '.join(key.columns)})"
+        yield f"- {code(key.name)}: {kind} ({', '.join(key.columns)})"
     for foreign_key in table.foreign_keys:
-        yield f"- {_code(foreign_key.name)}: {_foreign_key(foreign_key)}"
+        yield f"- {code(foreign_key.name)}: {_foreign_key(foreign_key)}"
     for index in table.indexes:
         kind = "unique index" if index.unique else "index"
         method = "" if index.method is Method.BTREE else f" {index.method.value}"
         where = f" where {predicate_sql(index.predicate)}" if index.predicate else ""
         names = ", ".join(k.column for k in index.keys)
-        yield f"- {_code(index.name)}:{method} {kind} ({names}){where}"
+        yield f"- {code(index.name)}:{method} {kind} ({names}){where}"
     for check in sorted(table.checks, key=lambda c: (rule_columns(c.rule), c.name)):
-        yield f"- {_code(check.name)}: {_code(rule_sql(check.rule, table, vector_schema))}"
+        yield f"- {code(check.name)}: {code(rule_sql(check.rule, table, vector_schema))}"
     for trigger in table.triggers:
-        yield f"- {_code(trigger.name)}: trigger, calls {_code(trigger.function)}"
+        yield f"- {code(trigger.name)}: trigger, calls {code(trigger.function)}"
     yield ""
 
 
@@ -116,31 +104,30 @@ def _rollup(rollup: Rollup) -> str:
     if window is not None:
         size = "" if window.grid is None else f" of {window.grid} minutes"
         per.append(
-            f"window{size} of {_code(window.source)} from {_code(window.start)}"
-            f" to {_code(window.end)}"
+            f"window{size} of {code(window.source)} from {code(window.start)} to {code(window.end)}"
         )
     when = "kept on every write" if rollup.kept else "worked out on demand"
     *most, last = per
     listed = f"{', '.join(most)} and {last}" if most else last
     measures = ", ".join(map(_measure, rollup.measures))
-    return f"Rollup of {_code(rollup.source)}, {when}: one row per {listed}; {measures}."
+    return f"Rollup of {code(rollup.source)}, {when}: one row per {listed}; {measures}."
 
 
 def _rollup_key(key: RollupKey) -> str:
-    own = _code(key.target)
+    own = code(key.target)
     if key.day:
-        return f"{own} (UTC day of {_code(key.source)})"
-    return own if key.target == key.source else f"{own} ({_code(key.source)})"
+        return f"{own} (UTC day of {code(key.source)})"
+    return own if key.target == key.source else f"{own} ({code(key.source)})"
 
 
 def _measure(measure: Measure) -> str:
-    what = "number of rows" if measure.source is None else f"sum of {_code(measure.source)}"
-    return f"{_code(measure.target)} = {what}"
+    what = "number of rows" if measure.source is None else f"sum of {code(measure.source)}"
+    return f"{code(measure.target)} = {what}"
 
 
 def _values(table: Table, column: Column) -> str:
     values = column_values(table, column)
-    shown = ", ".join(_code(value) for value in values)
+    shown = ", ".join(code(value) for value in values)
     return f"{shown}, …" if values and values == column.known else shown
 
 
@@ -167,8 +154,8 @@ def _decisions(effects: Iterable[Effect]) -> Iterator[str]:
         yield "| subject | fact | stated | decided |"
         yield "|---|---|---|---|"
         for effect in found:
-            stated = "" if effect.before == "nothing" else _code(effect.before)
-            yield f"| {_code(effect.address)} | {effect.fact} | {stated} | {_code(effect.after)} |"
+            stated = "" if effect.before == "nothing" else code(effect.before)
+            yield f"| {code(effect.address)} | {effect.fact} | {stated} | {code(effect.after)} |"
         yield ""
 
 
@@ -180,7 +167,7 @@ def _diagnostics() -> Iterator[str]:
         yield f"## {title}\n"
         yield "| code | meaning |"
         yield "|---|---|"
-        for code, meaning in CODES.items():
-            if code.startswith(letter):
-                yield f"| `{code}` | {_cell(meaning)} |"
+        for name, meaning in CODES.items():
+            if name.startswith(letter):
+                yield f"| `{name}` | {cell(meaning)} |"
         yield ""

@@ -17,11 +17,11 @@ from codered_spec.model.schema import (
     Column,
     Event,
     Function,
-    Index,
-    IndexKey,
     Measure,
     OpaqueBody,
     OpaqueCondition,
+    PrimaryKey,
+    RandomUuid,
     Rollup,
     RollupKey,
     Schema,
@@ -30,7 +30,7 @@ from codered_spec.model.schema import (
     Trigger,
     Window,
 )
-from codered_spec.model.types import BigInt, Boolean, Date, Numeric, Timestamptz, base_name
+from codered_spec.model.types import BigInt, Boolean, Date, Numeric, Timestamptz, Uuid, base_name
 from codered_spec.model.values import integer_range
 from codered_spec.sql import identifier, literal
 
@@ -277,6 +277,7 @@ class _Source:
         parts = [p.column for p in (*self.keys, *self.sums)]
         columns = (
             Column("xact", BigInt()),
+            Column("entry", Uuid(), default=RandomUuid()),
             *parts,
             Column("row_count", BigInt()),
             Column("ticket", Boolean()),
@@ -285,7 +286,7 @@ class _Source:
         return Table(
             name,
             columns,
-            indexes=(Index(f"{name}_xact_idx", (IndexKey("xact"),)),),
+            primary_key=PrimaryKey(f"{name}_pkey", ("xact", "entry")),
             triggers=(
                 Trigger(
                     f"{name}_fold",
@@ -333,7 +334,7 @@ class _Source:
                 _OVERFLOW,
                 arguments="text",
                 returns="numeric",
-                definer=False,
+                volatility="stable",
             ),
         ]
 
@@ -404,7 +405,7 @@ end
 declare
   own constant bigint := {_OWN};
   rising boolean;
-  d record;
+  d pg_catalog.record;
   empty boolean;
 begin
   -- mostly it is the only delta of its transaction
@@ -730,7 +731,7 @@ end
             event = identifier(self.schema.name, f"{name}_fold")
             fold = f"\n  set constraints {event} immediate;\n  set constraints {event} deferred;"
         if self.rollup.window is not None and self.rollup.window.grid is None:
-            return "begin\n  return 0;\nend"
+            return "begin\n  return 0::bigint;\nend"
         names = [*self.keys, *self.measures]
         set_ = _list([f"{identifier(m)} = excluded.{identifier(m)}" for m in self.measures])
         old = _list([f"t.{identifier(m)}" for m in self.measures])
@@ -828,7 +829,7 @@ begin
       hint = 'give two instants, the first before the second';
   end if;
   if {kept} then
-    return 0; -- every write keeps this window already
+    return 0::bigint; -- every write keeps this window already
   end if;
   -- one at a time for each window, so that the later snapshot is stored last
   perform pg_advisory_xact_lock(hashtextextended(

@@ -23,6 +23,8 @@ def view_sql(schema: Schema, view: View) -> str:
     made of it, so that a reader can tell whether the view still is what the spec says.
     """
     name = identifier(schema.name, view.name)
+    listed = ", ".join(map(identifier, view.select))
+    readers = f"\ngrant select on {name} to {listed};" if listed else ""
     prose = literal(f"{view.comment}\n" if view.comment else "")
     return f"""create view {name}
   with (security_invoker = true)
@@ -38,7 +40,7 @@ begin
     || md5(pg_get_viewdef({literal(name)}::regclass)));
   perform set_config('search_path', path, true);
 end
-$view$;"""
+$view$;{readers}"""
 
 
 def _broken(query: str) -> str:

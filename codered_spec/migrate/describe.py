@@ -25,6 +25,7 @@ from codered_spec.model.schema import (
     Policy,
     Predicate,
     PrimaryKey,
+    Role,
     Rollup,
     RowChanged,
     Rule,
@@ -54,6 +55,7 @@ SchemaObject: TypeAlias = (
     | Extension
     | Function
     | Rollup
+    | Role
     | View
     | OtherObject
     | OpaqueConstraint
@@ -139,6 +141,8 @@ def object_text(found: SchemaObject, scope: Scope) -> str:
             return f"returns {found.returns} language {found.language}"
         case Rollup():
             return f"from {found.source}"
+        case Role():
+            return "everything" if found.everything else "role"
         case View():
             return "view"
         case OtherObject(kind, _):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from codered_spec.emit.access import with_access, without_access
 from codered_spec.emit.expressions import body_source
 from codered_spec.emit.rollups import contracted, expanded
 from codered_spec.emit.views import query_digest
@@ -17,7 +18,7 @@ def lowered(schema: Schema) -> Schema:
     Rollups become what keeps them, function bodies their source text. A schema that was read is
     left as it is. Idempotent.
     """
-    schema = physical(expanded(schema))
+    schema = physical(with_access(schema, expanded(schema)))
     return replace(
         schema,
         functions=tuple(replace(f, body=OpaqueBody(body_source(f.body))) for f in schema.functions),
@@ -26,8 +27,10 @@ def lowered(schema: Schema) -> Schema:
 
 
 def raised(schema: Schema) -> Schema:
-    """The schema with every rollup and function body recognised that a spec can contain."""
-    schema = contracted(schema)
+    """The schema with every rollup, role and function body recognised that a spec can contain."""
+    guess = contracted(without_access(schema))
+    same = physical(with_access(guess, expanded(guess))) == physical(schema)
+    schema = guess if guess.roles and same else contracted(schema)
     schema = replace(schema, views=tuple(replace(v, digest=None) for v in schema.views))
     columns = sorted({c.name for table in schema.tables for c in table.columns})
     known = {body_source(SetUpdatedAt(column)): column for column in columns}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from codered_spec.errors import Diagnostic
+from codered_spec.model.check_roles import check_roles
 from codered_spec.model.check_rollups import check_rollups
 from codered_spec.model.check_types import check_column, check_index_types, check_rule
 from codered_spec.model.graph import required_cycles
@@ -108,6 +109,7 @@ def _check_schema(schema: Schema) -> Iterator[Diagnostic]:
         )
     yield from _check_value_sets(schema, tables)
     yield from check_rollups(schema)
+    yield from check_roles(schema)
 
 
 def _check_name(name: str, what: str, subject: str) -> Iterator[Diagnostic]:

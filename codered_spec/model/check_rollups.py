@@ -333,7 +333,8 @@ def needed_names(source: str, rollups: tuple[Rollup, ...]) -> NeededNames:
     deltas = f"{source}_deltas"
     parts = [
         ("xact", "the number of the transaction"),
-        ("ticket", "the mark of the first row of a transaction"),
+        ("entry", "the key of an entry"),
+        ("ticket", "the mark of the first row of a statement"),
         ("row_count", "the number of rows"),
     ]
     for rollup in rollups:
@@ -348,7 +349,7 @@ def needed_names(source: str, rollups: tuple[Rollup, ...]) -> NeededNames:
             (f"sum_{m.source}", f"the sum of {m.source}") for m in rollup.measures if m.source
         ]
     return NeededNames(
-        (deltas, f"{deltas}_xact_idx"),
+        (deltas, f"{deltas}_pkey"),
         tuple(f"{source}_{verb}" for verb in ("note", "fold", "forget", "overflow")),
         (
             *(f"{source}_note_{e.value}" for e in (Event.INSERT, Event.UPDATE, Event.DELETE)),

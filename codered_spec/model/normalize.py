@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -11,10 +11,14 @@ from operator import attrgetter
 
 from codered_spec.model.schema import (
     Check,
+    Function,
+    Grant,
     Index,
     Range,
+    Role,
     Schema,
     Table,
+    View,
 )
 
 _by_name = attrgetter("name")
@@ -29,9 +33,11 @@ def normalize(schema: Schema) -> Schema:
         schema,
         tables=tuple(_table(table) for table in schema.tables),
         extensions=tuple(sorted(schema.extensions, key=_by_name)),
-        functions=tuple(sorted(schema.functions, key=_by_name)),
+        functions=tuple(sorted(map(_function, schema.functions), key=_by_name)),
         rollups=tuple(sorted(schema.rollups, key=_by_name)),
-        views=tuple(sorted(schema.views, key=_by_name)),
+        views=tuple(sorted(map(_view, schema.views), key=_by_name)),
+        roles=tuple(sorted(map(_role, schema.roles), key=_by_name)),
+        usage=tuple(sorted(schema.usage)),
         value_sets=tuple(sorted(schema.value_sets, key=_by_name)),
         others=tuple(sorted(schema.others, key=lambda o: (o.kind, o.name))),
     )
@@ -67,6 +73,19 @@ def _table(table: Table) -> Table:
         opaque_columns=tuple(sorted(table.opaque_columns, key=_by_name)),
         opaque_constraints=tuple(sorted(table.opaque_constraints)),
     )
+
+
+def _function(function: Function) -> Function:
+    return replace(function, execute=tuple(sorted(function.execute)))
+
+
+def _view(view: View) -> View:
+    return replace(view, select=tuple(sorted(view.select)))
+
+
+def _role(role: Role) -> Role:
+    rights = (replace(r, without=tuple(sorted(r.without))) for r in role.rights)
+    return replace(role, rights=tuple(sorted(rights, key=attrgetter("table", "action"))))
 
 
 def _check(check: Check) -> Check:
@@ -110,3 +129,26 @@ def _feed(update: Callable[[bytes], None], node: object) -> None:
         update(f"{type(node).__name__}{len(text)}:".encode() + text)
     else:
         raise TypeError(f"no canonical form for {type(node).__name__}")
+
+
+def grants(granted: Iterable[tuple[str, str, str | None]]) -> tuple[Grant, ...]:
+    """One grant for each role and set of columns, from triples of role, privilege and column.
+
+    No column means the whole table.
+    """
+    columns: dict[tuple[str, str], set[str]] = {}
+    whole: dict[str, set[str]] = {}
+    for role, privilege, column in granted:
+        if column is None:
+            whole.setdefault(role, set()).add(privilege)
+        else:
+            columns.setdefault((role, privilege), set()).add(column)
+    parts: dict[tuple[str, tuple[str, ...]], set[str]] = {
+        (role, ()): privileges for role, privileges in whole.items()
+    }
+    for (role, privilege), names in columns.items():
+        parts.setdefault((role, tuple(sorted(names))), set()).add(privilege)
+    return tuple(
+        Grant(role, tuple(sorted(privileges)), names)
+        for (role, names), privileges in sorted(parts.items())
+    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from codered_spec.model.types import PgType
 
@@ -320,6 +320,8 @@ class Function:
     settings: tuple[tuple[str, str], ...] = (("search_path", '""'),)
     public_execute: bool = False
     comment: str | None = None
+    execute: tuple[str, ...] = ()
+    """Roles that may call it, beside its owner."""
 
 
 class Timing(Enum):
@@ -397,6 +399,48 @@ class Grant:
     columns: tuple[str, ...] = ()
 
 
+ACTIONS: Final = ("select", "insert", "update", "delete")
+"""What a role may do with a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowScope:
+    """Which rows of the schema are a role's: those that belong to some rows of the table ``root``.
+
+    Their ids are in the request's verified token, at the path ``claim``: one, or a list. With
+    ``token``, sessions that do not come from the API name them by a token that only a role with all
+    rights can issue.
+    """
+
+    root: str
+    claim: tuple[str, ...]
+    token: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What a role may do (``select``, ``insert``, ``update`` or ``delete``) with a table or view.
+
+    ``without`` are columns that it may not read, or not write.
+    """
+
+    action: str
+    table: str
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A database role and its rights. Without a scope it sees all rows; ``everything`` are all
+    rights on everything.
+    """
+
+    name: str
+    scope: RowScope | None = None
+    rights: tuple[Right, ...] = ()
+    everything: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """Column ``target`` of a rollup: the sum of ``source`` (NULL counts as 0), or, without it, the
@@ -471,6 +515,8 @@ class View:
     comment: str | None = None
     security_invoker: bool = True
     digest: str | None = None
+    select: tuple[str, ...] = ()
+    """Roles that may read it, beside its owner."""
 
 
 # ---- the tree ---------------------------------------------------------------------------------
@@ -573,6 +619,9 @@ class Schema:
     functions: tuple[Function, ...] = ()
     rollups: tuple[Rollup, ...] = ()
     views: tuple[View, ...] = ()
+    roles: tuple[Role, ...] = ()
+    usage: tuple[str, ...] = ()
+    """Roles that may use the schema at all, beside its owner."""
     value_sets: tuple[ValueSet, ...] = ()
     comment: str | None = None
     others: tuple[OtherObject, ...] = ()

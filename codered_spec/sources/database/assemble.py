@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from codered_spec.model.normalize import normalize
+from codered_spec.model.normalize import grants, normalize
 from codered_spec.model.schema import (
     VIEW_MARK,
     Action,
@@ -60,6 +61,7 @@ _EVENT_BITS: Final = (
     (8, Event.DELETE),
     (32, Event.TRUNCATE),
 )
+_MARGIN: Final = re.compile(r"\n +(?=FROM |WHERE )")
 _METHODS: Final = {method.value: method for method in Method}
 
 
@@ -88,6 +90,7 @@ def assemble(name: str, schema: Row, rows: Mapping[str, list[Row]]) -> Schema:
             extensions=extensions,
             functions=tuple(map(_function, rows["functions"])),
             views=tuple(map(_view, rows["views"])),
+            usage=tuple(schema["usage"]),
             comment=schema["comment"],
             others=(
                 *(OtherObject(row["kind"], row["name"]) for row in rows["others"]),
@@ -123,6 +126,7 @@ def _table(row: Row, parts: dict[str, list[Row]], vector_schema: str | None) -> 
         indexes=tuple(_index(i, around) for i in parts["indexes"] if i["method"] in _METHODS),
         triggers=tuple(map(_trigger, parts["triggers"])),
         policies=tuple(map(_policy, parts["policies"])),
+        grants=grants(tuple(grant) for grant in row["grants"]),
         row_security=row["row_security"],
         force_row_security=row["force_row_security"],
         comment=row["comment"],
@@ -284,7 +288,15 @@ def _view(row: Row) -> View:
         (prose.rstrip("\n") if mark else row["comment"]) or None,
         row["security_invoker"],
         query if intact else f"another definition ({row['definition']})",
+        tuple(_reader(*grant) for grant in row["grants"]),
     )
+
+
+def _reader(role: str, privilege: str, column: str | None) -> str:
+    """The role, and what it may do if that is not just to read all of the view."""
+    more = [] if privilege == "select" else [privilege]
+    more += [] if column is None else [column]
+    return f"{role} ({' of '.join(more)})" if more else role
 
 
 def _policy(row: Row) -> Policy:
@@ -293,9 +305,14 @@ def _policy(row: Row) -> Policy:
         command=row["command"],
         roles=tuple(row["roles"]),
         permissive=row["permissive"],
-        using=row["using"],
-        with_check=row["with_check"],
+        using=_on_one_line(row["using"]),
+        with_check=_on_one_line(row["with_check"]),
     )
+
+
+def _on_one_line(expression: str | None) -> str | None:
+    """As a server prints it, but for the line breaks and margins of queries inside."""
+    return None if expression is None else _MARGIN.sub(" ", expression)
 
 
 def _function(row: Row) -> Function:
@@ -310,4 +327,5 @@ def _function(row: Row) -> Function:
         settings=_pairs(row["settings"]),
         public_execute=row["public_execute"],
         comment=row["comment"],
+        execute=tuple(row["execute"]),
     )

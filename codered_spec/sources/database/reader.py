@@ -1,7 +1,7 @@
 """Reads the catalog of a live database: one snapshot, a constant number of round trips.
 
 Only the system catalog is read, which every role may do, on a standby too. Not read, because the
-model does not hold it: owners and grants, comments of anything but schema, tables, columns and
+model does not hold it: owners, comments of anything but schema, tables, columns and
 functions, storage settings of tables and columns, tablespaces, replica identity.
 """
 

@@ -45,7 +45,7 @@ HEADER = f"{EDITOR_LINE} $schema=codered_spec/sources/spec/schema.json\n"
 
 TOP_KEYS = (
     "format schema title document baseline package extensions functions value_sets rollups views"
-    " tables decisions"
+    " roles tables decisions"
 ).split()
 """Top-level keys in canonical order."""
 
@@ -156,7 +156,7 @@ def _addresses(data: Record) -> dict[str, Path]:
                     places.setdefault(f"{table}.{name}", (*where, fact))
             places[f"{table}.{column}"] = where
         places[table] = base
-    for kind in ("functions", "value_sets", "extensions", "rollups", "views"):
+    for kind in ("functions", "value_sets", "extensions", "rollups", "views", "roles"):
         for name in data.get(kind, ()):
             places.setdefault(name, (kind, name))
     return places

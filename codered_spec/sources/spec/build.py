@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from codered_spec.model.schema import (
+    ACTIONS,
     Action,
     Check,
     Column,
@@ -36,9 +37,12 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Right,
+    Role,
     Rollup,
     RollupKey,
     RowChanged,
+    RowScope,
     Rule,
     Schema,
     SetUpdatedAt,
@@ -92,6 +96,7 @@ def build_schema(data: Record, report: Report) -> Schema:
         functions=tuple(functions.values()),
         rollups=tuple(_build_rollup(k, v) for k, v in data.get("rollups", {}).items()),
         views=tuple(View(k, v["query"], v.get("note")) for k, v in data.get("views", {}).items()),
+        roles=tuple(_build_role(k, v) for k, v in data.get("roles", {}).items()),
         value_sets=tuple(ValueSet(k, tuple(v)) for k, v in data.get("value_sets", {}).items()),
         comment=data.get("title"),
     )
@@ -377,6 +382,24 @@ def _build_rollup(name: str, data: Record) -> Rollup:
             int(window["grid"].partition(" ")[0]) if "grid" in window else None,
         ),
         on_write=not data.get("on_demand", False),
+    )
+
+
+def _build_role(name: str, data: Record) -> Role:
+    scope = data.get("scope")
+    hidden = data.get("except", {})
+    rights = tuple(
+        Right(action, table, tuple(hidden.get(table, {}).get(action, ())))
+        for action in ACTIONS
+        for table in data.get(action, ())
+    )
+    return Role(
+        name,
+        None
+        if scope is None
+        else RowScope(scope["root"], tuple(scope["claim"]), scope.get("token", False)),
+        rights,
+        data.get("everything", False),
     )
 
 

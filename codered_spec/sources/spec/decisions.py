@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from codered_spec.errors import Diagnostic, Place
 from codered_spec.model.decision import Effect
+from codered_spec.model.schema import ACTIONS
 from codered_spec.model.types import Vector, base_name, parse_type
 from codered_spec.sources.spec.build import Path
 from codered_spec.sources.spec.conventions import COLUMN_KEYS, Record
@@ -55,6 +56,8 @@ def apply_decisions(data: Record, root: Node) -> Merged:
             applier.columns(name, decision, exact=exact)
     for name, decision in decisions.items():
         applier.rest(name, decision)
+    for name, decision in decisions.items():
+        applier.rights(name, decision)
     applier.finish()
     return merged
 
@@ -204,7 +207,7 @@ class _Applier:
     def rest(self, name: str, decision: Record) -> None:
         if "embedding_dimensions" in decision:
             self._dimensions(name, decision)
-        for kind in ("extensions", "value_sets", "rollups", "views"):
+        for kind in ("extensions", "value_sets", "rollups", "views", "roles"):
             target = self.merged.data.setdefault(kind, {}) if kind in decision else {}
             for key, value in decision.get(kind, {}).items():
                 source: Path = ("decisions", name, kind, key)
@@ -225,6 +228,26 @@ class _Applier:
                 self._effect(name, decision, address, "kept", None, "as stated")
             else:
                 self._stale(name, address, ("decisions", name, "kept", position))
+
+    def rights(self, name: str, decision: Record) -> None:
+        """Whether what roles may do is about something that is there."""
+        known = {*self.tables, *self.merged.data.get("views", ())}
+        for role, facts in decision.get("roles", {}).items():
+            source: Path = ("decisions", name, "roles", role)
+            for action in ACTIONS:
+                for position, table in enumerate(facts.get(action, ())):
+                    if table not in known:
+                        self._stale(name, f"the table {table}", (*source, action, position))
+            for table, actions in facts.get("except", {}).items():
+                if table not in known:
+                    self._stale(name, f"the table {table}", (*source, "except", table))
+                    continue
+                columns = self.tables.get(table, {}).get("columns", {})
+                for action, hidden in actions.items():
+                    for position, column in enumerate(hidden):
+                        if column not in columns:
+                            where: Path = (*source, "except", table, action, position)
+                            self._stale(name, f"the column {table}.{column}", where)
 
     def _dimensions(self, name: str, decision: Record) -> None:
         wanted = f"vector({decision['embedding_dimensions']})"
@@ -270,7 +293,8 @@ class _Applier:
                 source,
             )
             return
-        if kind != "indexes" or stated.get("columns") != facts.get("columns", stated["columns"]):
+        wider = facts.get("columns", stated.get("columns"))
+        if kind != "indexes" or wider[: len(stated["columns"])] != stated["columns"]:
             self._refuse(
                 "S013",
                 f"{key} of {table} is stated already, with other facts",
@@ -326,8 +350,10 @@ def prune(data: Record) -> tuple[Record, tuple[str, ...]]:
             gone = path[-1] if isinstance(path[-1], str) else holders[-1][path[-1]]
             dropped.append(f"{path[1]}: {gone}")
             del holders[-1][path[-1]]
-            if not holders[-1]:
-                del holders[-2][path[-2]]
+            for depth in range(len(path) - 1, 0, -1):
+                if holders[depth]:
+                    break
+                del holders[depth - 1][path[depth - 1]]
         pruned["decisions"] = {
             name: decision for name, decision in pruned["decisions"].items() if len(decision) > 1
         }

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from codered_spec.model.schema import (
+    ACTIONS,
     Action,
     Column,
     Default,
@@ -32,6 +33,7 @@ from codered_spec.model.schema import (
     PrimaryKey,
     RandomUuid,
     Range,
+    Role,
     Rollup,
     RowChanged,
     Rule,
@@ -84,8 +86,31 @@ def dump_schema(schema: Schema) -> Record:
         data["rollups"] = {rollup.name: _dump_rollup(rollup) for rollup in schema.rollups}
     if schema.views:
         data["views"] = {view.name: _dump_view(view) for view in schema.views}
+    if schema.roles:
+        data["roles"] = {role.name: _dump_role(role) for role in schema.roles}
     if tables:
         data["tables"] = tables
+    return data
+
+
+def _dump_role(role: Role) -> Record:
+    data: Record = {}
+    if role.everything:
+        data["everything"] = True
+    if role.scope is not None:
+        data["scope"] = {"root": role.scope.root, "claim": list(role.scope.claim)}
+        if role.scope.token:
+            data["scope"]["token"] = True
+    hidden: dict[str, Record] = {}
+    for action in ACTIONS:
+        rights = [right for right in role.rights if right.action == action]
+        if rights:
+            data[action] = [right.table for right in rights]
+        for right in rights:
+            if right.without:
+                hidden.setdefault(right.table, {})[action] = list(right.without)
+    if hidden:
+        data["except"] = hidden
     return data
 
 

@@ -18,6 +18,14 @@ select
         select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
         where a.grantee = 0 and a.privilege_type = 'EXECUTE'
     ) as public_execute,
+    array(
+        select coalesce(r.rolname, a.grantee::text)
+            || case when a.is_grantable then ' with grant option' else '' end
+        from aclexplode(p.proacl) a
+        left join pg_catalog.pg_roles r on r.oid = a.grantee
+        where a.grantee <> 0 and a.grantee <> p.proowner
+        order by 1
+    ) as execute,
     pg_catalog.obj_description(p.oid, 'pg_proc') as comment
 from pg_catalog.pg_proc p
 join pg_catalog.pg_language l on l.oid = p.prolang

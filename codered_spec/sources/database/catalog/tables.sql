@@ -29,7 +29,23 @@ select
             case when a.amname <> 'heap' then 'using ' || a.amname end
         ),
         ''
-    ) as storage
+    ) as storage,
+    (
+        select coalesce(jsonb_agg(jsonb_build_array(
+            case when a.grantee = 0 then 'public' else coalesce(r.rolname, a.grantee::text) end,
+            lower(a.privilege_type) || case when a.is_grantable then ' with grant option' else '' end,
+            x.attname)), '[]')
+        from (
+            select c.relacl as acl, null::text as attname
+            union all
+            select t.attacl, t.attname::text
+            from pg_catalog.pg_attribute t
+            where t.attrelid = c.oid and t.attacl is not null and not t.attisdropped
+        ) x
+        cross join lateral aclexplode(x.acl) a
+        left join pg_catalog.pg_roles r on r.oid = a.grantee
+        where a.grantee <> c.relowner
+    ) as grants
 from pg_catalog.pg_class c
 left join pg_catalog.pg_am a on a.oid = c.relam
 where c.relnamespace = %(schema)s::oid
