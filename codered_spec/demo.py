@@ -157,7 +157,7 @@ def insert_rows(connection: Connection, schema: Schema) -> dict[str, int]:
 
     Raises InputError when the spec has a table that the rows do not know, or lacks one they need.
     """
-    rows: list[tuple[str, dict[str, str]]] = json.loads(_ROWS.read_text(encoding="utf-8"))
+    rows = _demo_rows()
     kept = {rollup.name for rollup in schema.rollups}  # these fill themselves
     tables = {table.name for table in schema.tables} - kept
     unknown = {table for table, _ in rows} ^ tables
@@ -179,6 +179,11 @@ def insert_rows(connection: Connection, schema: Schema) -> dict[str, int]:
         raise database_error(error, "inserting the demo rows") from None
 
 
+def _demo_rows() -> list[tuple[str, dict[str, str]]]:
+    rows: list[tuple[str, dict[str, str]]] = json.loads(_ROWS.read_text(encoding="utf-8"))
+    return rows
+
+
 def _writer(schema: Schema) -> str | None:
     """The role that may do everything: the back end's."""
     return next((role.name for role in schema.roles if role.everything), None)
@@ -194,8 +199,7 @@ def try_agents(connection: Connection, schema: Schema) -> tuple[Reach, ...]:
     agent = next((r.name for r in schema.roles if r.scope is not None and r.scope.token), None)
     if agent is None:
         return ()
-    rows: list[tuple[str, dict[str, str]]] = json.loads(_ROWS.read_text(encoding="utf-8"))
-    run = next(dict(row) for table, row in rows if table == "agent_runs")
+    run = next(row for table, row in _demo_rows() if table == "agent_runs")
     del run["id"]
     projects = {"the project": run["project_id"], "another project": str(uuid4())}
     found = []

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final, TypeAlias, assert_never
 
+from codered_spec.model.check import ENTRY
 from codered_spec.model.schema import (
     Check,
     Column,
@@ -51,8 +52,6 @@ LAST_INSTANT: Final = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
 FLOAT32_MAX: Final = 3.4028234663852886e38
 FLOAT32_MIN: Final = 1.1754943508222875e-38
 MICROSECOND: Final = timedelta(microseconds=1)
-ENTRY: Final = 2600
-"""Bytes that an entry of a btree surely holds."""
 COMPRESSED: Final = 100_000
 """Bytes of a repeated letter that compression makes short enough for any index."""
 LONGEST: Final = 2**20

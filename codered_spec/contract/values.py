@@ -16,7 +16,6 @@ from hypothesis.errors import NoSuchExample
 
 from codered_spec.contract.choices import Choices
 from codered_spec.contract.rules import (
-    ENTRY,
     FIRST_INSTANT,
     FLOAT32_MAX,
     FLOAT32_MIN,
@@ -26,6 +25,7 @@ from codered_spec.contract.rules import (
     noise,
     numbers_around,
 )
+from codered_spec.model.check import ENTRY
 from codered_spec.model.schema import (
     Column,
     Matches,

@@ -60,12 +60,9 @@ def with_access(spec: Schema, made: Schema) -> Schema:
         for table in (*made.tables, *((_keys_table(),) if token else ()))
     ]
     full = tuple(role.name for role in spec.roles if role.everything)
-    declared = {function.name for function in spec.functions}
-    callable_ = ("rebuild_", "check_", "refresh_")
-    functions = [
-        replace(f, execute=full) if f.name not in declared and f.name.startswith(callable_) else f
-        for f in made.functions
-    ]
+    verbs = ("rebuild", "check", "refresh")
+    callable_ = {f"{verb}_{rollup.name}" for verb in verbs for rollup in spec.rollups}
+    functions = [replace(f, execute=full) if f.name in callable_ else f for f in made.functions]
     functions += [_scope_function(spec, role.name, role.scope) for role in spec.roles if role.scope]
     if token:
         functions += _token_functions(spec, full)
@@ -414,13 +411,3 @@ def first_rows_sql(schema: Schema) -> Iterator[str]:
     table = schema.table(KEYS)
     if table is not None and table.row_security and schema.usage:
         yield f"insert into {identifier(schema.name, KEYS)} default values;"
-
-
-__all__ = [
-    "first_rows_sql",
-    "roles_sql",
-    "scope_function",
-    "table_rights_sql",
-    "with_access",
-    "without_access",
-]

@@ -45,9 +45,9 @@ from codered_spec.sql import MAX_IDENTIFIER_BYTES
 
 MAX_COLUMNS: Final = 1600
 SYSTEM_COLUMNS: Final = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
-_ENTRY: Final = 2600
+ENTRY: Final = 2600
 """Bytes that a btree entry surely holds."""
-_BOUNDED_VARCHAR: Final = _ENTRY // 4
+_BOUNDED_VARCHAR: Final = ENTRY // 4
 """Code points that take at most as many."""
 
 
@@ -423,7 +423,7 @@ def _check_bounds(table: Table, columns: dict[str, Column]) -> Iterator[Diagnost
         rule.column
         for rule in (check.rule for check in table.checks)
         if isinstance(rule, (OneOf, SubsetOf))
-        or (isinstance(rule, MaxBytes) and rule.limit <= _ENTRY)
+        or (isinstance(rule, MaxBytes) and rule.limit <= ENTRY)
     }
     indexed: dict[str, str] = {}
     for key in table.keys:
