@@ -551,8 +551,11 @@ def _trigger(draw: DrawFn, table: Table, function: Function, taken: set[str]) ->
         has = {Event.INSERT: ("new",), Event.DELETE: ("old",)}.get(chosen[0], ("old", "new"))
         names: set[str] = set()
         rows |= {side: draw(_unique_name(names)) for side in draw(_some(list(has)))}
+    name = draw(_unique_name(taken))
+    implied = {f"{table.name}_{c.name}_not_null" for c in table.columns}
+    waits = after and each_row and not any(rows.values()) and draw(st.booleans())
     return Trigger(
-        name=draw(_unique_name(taken)),
+        name=name,
         function=function.name,
         timing=timing,
         events=tuple(event for event in Event if event in chosen),
@@ -561,7 +564,7 @@ def _trigger(draw: DrawFn, table: Table, function: Function, taken: set[str]) ->
         columns=tuple(watched),
         old_rows=rows["old"] or None,
         new_rows=rows["new"] or None,
-        deferred=after and each_row and not any(rows.values()) and draw(st.booleans()),
+        deferred=waits and name not in implied | {c.name for c in table.constraints},
     )
 
 

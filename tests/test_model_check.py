@@ -122,8 +122,9 @@ def reference(type_: PgType = Uuid(), nullable: bool = True, **parts: Any) -> Sc
 
 
 def trigger(**parts: Any) -> Schema:
-    parts = {"timing": Timing.BEFORE, "events": (Event.UPDATE,), "function": "touch", **parts}
-    return schema(table(Column("at", Timestamptz()), triggers=(Trigger("g", **parts),)))
+    when = {"timing": Timing.BEFORE, "events": (Event.UPDATE,)}
+    parts = {"name": "g", "function": "touch", **when, **parts}
+    return schema(table(Column("at", Timestamptz()), triggers=(Trigger(**parts),)))
 
 
 def two(**facts: Any) -> Schema:
@@ -676,6 +677,18 @@ CASES: list[tuple[str, str, Schema, Schema]] = [
         replace(column(Date()), extensions=()),
     ),
     ("M020", "t.g", after(Event.UPDATE, deferred=True, timing=Timing.BEFORE), after(Event.UPDATE)),
+    (
+        "M004",
+        "t.t_pkey",
+        after(Event.UPDATE, name="t_pkey", deferred=True),
+        after(Event.UPDATE, name="t_pkey"),
+    ),
+    (
+        "M004",
+        "t.t_id_not_null",
+        after(Event.UPDATE, name="t_id_not_null", deferred=True),
+        after(Event.UPDATE, name="t_id_not_null"),
+    ),
     (
         "M020",
         "t.g",

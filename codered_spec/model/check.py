@@ -177,7 +177,8 @@ def _check_table(table: Table, tables: dict[str, Table], schema: Schema) -> Iter
     columns = {column.name: column for column in table.columns}
     yield from _duplicates([c.name for c in table.columns], "column", table.name)
     constraints = table.constraints
-    yield from _duplicates([c.name for c in constraints], "constraint", table.name)
+    named = [c.name for c in constraints] + [t.name for t in table.triggers if t.deferred]
+    yield from _duplicates(named, "constraint", table.name)
     yield from _check_not_null_names(table)
     yield from _duplicates([t.name for t in table.triggers], "trigger", table.name)
     if not columns or table.primary_key is None:
@@ -243,9 +244,10 @@ def _check_table(table: Table, tables: dict[str, Table], schema: Schema) -> Iter
 def _check_not_null_names(table: Table) -> Iterator[Diagnostic]:
     """Since Postgres 18 NOT NULL is a constraint, named before keys but after checks."""
     implied = {f"{table.name}_{c.name}_not_null" for c in table.columns if not c.nullable}
-    for key in (*table.keys, *table.foreign_keys):
-        if key.name in implied:
-            address = f"{table.name}.{key.name}"
+    deferred = (trigger for trigger in table.triggers if trigger.deferred)
+    for own in (*table.keys, *table.foreign_keys, *deferred):
+        if own.name in implied:
+            address = f"{table.name}.{own.name}"
             yield Diagnostic(
                 "M004",
                 f"Postgres 18 gives the name of {address} to a NOT NULL constraint",
