@@ -57,7 +57,7 @@ def contract_deep(session: nox.Session) -> None:
     install(session)
     deep = {
         "CONTRACT_ROWS": "1000000",
-        "TRANSPORT_VALUES": "100000",
+        "TRANSPORT_VALUES": "50000",
         "ROUND_TRIP_EXAMPLES": "1000",
         "ANY_SPEC_EXAMPLES": "40",
     }
