@@ -14,8 +14,10 @@ from codered_spec.console import FINDINGS, OK, as_data, progress, report, say, s
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from codered_spec.connection import Connection
+    from codered_spec.emit.file import File
     from codered_spec.model.schema import Schema
     from codered_spec.postgres import EmbeddedServer
+    from codered_spec.sources.spec import Spec
 
 STATE = ".codered"
 """Folder beside the spec for the embedded server and caches."""
@@ -46,12 +48,13 @@ def _check(options: argparse.Namespace) -> int:
     import time
 
     from codered_spec.check_cache import Verdict, remember
-    from codered_spec.compiler import MIGRATIONS, check_project, explain, load, root_of
+    from codered_spec.compiler import check_project, explain, load
 
     if options.explain:
         return _explain(options, explain(load(options.spec)))
     started = time.time_ns()
-    found, inputs = check_project(options.spec)
+    checked = check_project(options.spec, _pgtap)
+    found = checked.findings
     code = FINDINGS if found else OK
     summary = f"{len(found)} finding{'s'[: len(found) != 1]}" if found else "all well"
     text = f"{options.spec}: {summary}\n"
@@ -61,8 +64,8 @@ def _check(options: argparse.Namespace) -> int:
     remember(
         options.spec,
         _state(options),
-        inputs,
-        (str(root_of(options.spec) / MIGRATIONS),),
+        checked.files,
+        checked.folders,
         started,
         Verdict(
             code,
@@ -127,12 +130,20 @@ def _sync(options: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    from codered_spec.compiler import generate, load, migration_findings, root_of, stale_files
+    from codered_spec.compiler import (
+        generate,
+        left_over,
+        load,
+        migration_findings,
+        root_of,
+        stale_files,
+    )
     from codered_spec.files import write_text
 
     spec = load(options.spec)
+    files = generate(spec, _pgtap)
     if options.check:
-        found = (*stale_files(spec, generate(spec)), *migration_findings(spec))
+        found = (*stale_files(spec, files), *migration_findings(spec))
         report(options, found)
         if options.json:
             say_json({"findings": [as_data(d) for d in found]})
@@ -140,7 +151,7 @@ def _generate(options: argparse.Namespace) -> int:
             say("generated files are up to date")
         return FINDINGS if found else OK
     written = []
-    for file in generate(spec):
+    for file in files:
         path = str(root_of(options.spec) / file.path)
         if write_text(path, file.text):
             written.append(path)
@@ -151,9 +162,33 @@ def _generate(options: argparse.Namespace) -> int:
             say(f"wrote {path}")
         if not written:
             say("generated files are up to date")
-    behind = migration_findings(spec)
+    behind = (*left_over(spec, files), *migration_findings(spec))
     report(options, behind)
     return FINDINGS if behind else OK
+
+
+def _pgtap(spec: "Spec") -> "tuple[File, ...]":
+    """The pgTAP tests of the spec, if it names a folder for them."""
+    if "pgtap" not in spec.data:
+        return ()
+    _need_rows()
+    from codered_spec.contract.pgtap import pgtap_files
+
+    return pgtap_files(spec.schema, spec.data["pgtap"])
+
+
+def _need_rows() -> None:
+    from importlib import import_module
+
+    from codered_spec.errors import Diagnostic, InputError
+
+    for package in ("hypothesis", "psycopg"):
+        try:
+            import_module(package)
+        except ImportError:
+            missing = f"the package {package}, which rows are made with, is not installed"
+            fix = "pip install 'codered-spec[contract]'"
+            raise InputError(Diagnostic("C008", missing, fix)) from None
 
 
 def _fmt(options: argparse.Namespace) -> int:
@@ -401,15 +436,9 @@ def _contract(options: argparse.Namespace) -> int:
     import random
 
     from codered_spec.compiler import load
-    from codered_spec.errors import Diagnostic, InputError
 
     schema = load(options.spec).schema
-    try:
-        import hypothesis  # noqa: F401 -- what makes the rows
-    except ImportError:
-        missing = "the package hypothesis, which makes the rows, is not installed"
-        fix = "pip install 'codered-spec[contract]'"
-        raise InputError(Diagnostic("C008", missing, fix)) from None
+    _need_rows()
     seed = random.randrange(10**6) if options.seed is None else options.seed
     tables = rows = findings = 0
     well = True

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from codered_spec.emit.access_page import emit_access_page
 from codered_spec.emit.ddl import FINGERPRINT_LINE, emit_migration
@@ -42,6 +42,9 @@ from codered_spec.validation import Validator
 
 MIGRATIONS = "migrations"
 """Folder of the migration files, from the root of the project."""
+
+Emitter: TypeAlias = Callable[[Spec], tuple[File, ...]]
+"""Makes files of a spec that this module knows nothing of."""
 
 
 # ---- spec to model ----------------------------------------------------------------------------
@@ -179,7 +182,7 @@ def _entry_changes(table: str, word: str, old: Record, new: Record) -> Iterator[
 # ---- model to files ---------------------------------------------------------------------------
 
 
-def generate(spec: Spec) -> tuple[File, ...]:
+def generate(spec: Spec, *more: Emitter) -> tuple[File, ...]:
     """Every file that is made from the spec, with paths from the root of the project.
 
     The first migration is among them only while the folder has none: once a migration may have
@@ -194,7 +197,7 @@ def generate(spec: Spec) -> tuple[File, ...]:
     if "baseline" in spec.data and not _has_migrations(folder):
         baseline = f"{MIGRATIONS}/{spec.data['baseline']}.sql"
         files += emit_migration(spec.schema, baseline)
-    return files
+    return files + tuple(file for emit in more for file in emit(spec))
 
 
 def validators(schema: Schema) -> dict[str, Validator]:
@@ -214,7 +217,8 @@ def _has_migrations(folder: Path) -> bool:
 
 
 def stale_files(spec: Spec, files: Iterable[File]) -> Iterator[Diagnostic]:
-    """One diagnostic (G001) for each generated file that is missing or different on disk."""
+    """One diagnostic (G001) for each generated file that is missing, different or left over."""
+    files = tuple(files)
     fix = "run `codered-spec generate`"
     for file in files:
         path = root_of(spec.path) / file.path
@@ -230,6 +234,29 @@ def stale_files(spec: Spec, files: Iterable[File]) -> Iterator[Diagnostic]:
                 fix,
                 Place(str(path), line, 1),
             )
+    yield from left_over(spec, files)
+
+
+def left_over(spec: Spec, files: Iterable[File]) -> Iterator[Diagnostic]:
+    """One diagnostic (G001) for each file that says to be generated, beside the files that are.
+
+    Such a file is what a table that is gone has left. Migrations are history, and stay.
+    """
+    made = {root_of(spec.path) / file.path for file in files}
+    for folder in sorted({path.parent for path in made} - {root_of(spec.path) / MIGRATIONS}):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path not in made and path.is_file() and _says_generated(path):
+                yield Diagnostic(
+                    "G001",
+                    f"{path} is no longer generated from the spec",
+                    "delete it",
+                    Place(str(path), 1, 1),
+                )
+
+
+def _says_generated(path: Path) -> bool:
+    with path.open("rb") as file:
+        return GENERATED.encode() in file.readline(200)
 
 
 def _first_difference(have: str, want: str) -> int:
@@ -288,8 +315,17 @@ def _recorded_fingerprint(migration: Migration) -> str | None:
 # ---- everything that can be checked without a database ----------------------------------------
 
 
-def check_project(spec_path: str) -> tuple[tuple[Diagnostic, ...], tuple[str, ...]]:
-    """All findings about a project, and the files that the verdict depends on.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """All findings about a project, and the files and folders that the verdict depends on."""
+
+    findings: tuple[Diagnostic, ...]
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+def check_project(spec_path: str, *more: Emitter) -> Checked:
+    """Checks everything of a project that needs no database.
 
     Raises InputError when the spec cannot be used at all.
     """
@@ -302,14 +338,17 @@ def check_project(spec_path: str) -> tuple[tuple[Diagnostic, ...], tuple[str, ..
         inputs.append(document)
         found += document_findings(spec, document)
     folder = root_of(spec_path) / MIGRATIONS
+    folders = {folder}
     if not errors(problems):
-        files = generate(spec)
+        files = generate(spec, *more)
         found += stale_files(spec, files)
-        inputs += [str(root_of(spec_path) / file.path) for file in files]
+        made = [root_of(spec_path) / file.path for file in files]
+        inputs += map(str, made)
+        folders |= {path.parent for path in made}
         found += migration_findings(spec)
     with contextlib.suppress(OSError):  # what cannot be read is a finding already
         inputs += [str(path) for path in sorted(folder.iterdir()) if path.is_file()]
-    return tuple(found), tuple(inputs)
+    return Checked(tuple(found), tuple(inputs), tuple(sorted(map(str, folders))))
 
 
 def format_findings(spec: Spec) -> tuple[Diagnostic, ...]:

@@ -24,6 +24,8 @@ from codered_spec.cli import main
 from codered_spec.codes import CODES
 from codered_spec.commands import COMMANDS
 from codered_spec.connection import Connection, connect
+from codered_spec.contract.pgtap import pgtap_files
+from codered_spec.emit.file import GENERATED, File
 from codered_spec.model.normalize import physical
 from codered_spec.postgres import EmbeddedServer
 from codered_spec.sql import identifier
@@ -401,9 +403,9 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     real = compiler.check_project
 
-    def counted(spec_path: str) -> Any:
+    def counted(spec_path: str, *more: Any) -> Any:
         done.append(spec_path)
-        return real(spec_path)
+        return real(spec_path, *more)
 
     monkeypatch.setattr(compiler, "check_project", counted)
     return done
@@ -438,11 +440,17 @@ def test_a_hit_serves_the_other_format_too(capsys: Output, checks: list[str]) ->
     assert text == check(capsys, "--no-cache")
 
 
+def generated(spec: Path) -> tuple[File, ...]:
+    """Every generated file; of the pgTAP tests one, as they are many and large."""
+    found = compiler.load(str(spec))
+    return (*compiler.generate(found), pgtap_files(found.schema, found.data["pgtap"])[1])
+
+
 def inputs(project: Path) -> Iterator[Path]:
     """Every file that the verdict depends on."""
     yield project / "schema.yaml"
     yield project / "docs" / "schema-supabase.md"
-    for file in compiler.generate(compiler.load(str(project / "schema.yaml"))):
+    for file in generated(project / "schema.yaml"):
         yield project / file.path
     yield project / "migrations" / BASELINE
 
@@ -467,8 +475,8 @@ def test_what_is_edited_during_a_check_is_not_remembered(
 ) -> None:
     real = compiler.check_project
 
-    def edited(spec_path: str) -> object:
-        verdict = real(spec_path)
+    def edited(spec_path: str, *more: Any) -> object:
+        verdict = real(spec_path, *more)
         edit(project / "docs" / "schema-supabase.md", "(default `0`)", "(default `1`)")
         return verdict
 
@@ -579,7 +587,7 @@ def test_generate_of_an_up_to_date_project_writes_nothing(capsys: Output) -> Non
 
 
 def test_generate_writes_what_is_missing_and_nothing_else(capsys: Output) -> None:
-    for file in compiler.generate(compiler.load("schema.yaml")):
+    for file in generated(Path("schema.yaml")):
         path = Path(file.path)
         path.unlink()
         assert main(["generate", "--json"]) == 0
@@ -604,6 +612,61 @@ def test_generate_check_finds_each_changed_file(project: Path, capsys: Output) -
 def test_generate_check_of_an_up_to_date_project_is_content(capsys: Output) -> None:
     assert main(["generate", "--check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"findings": []}
+
+
+def test_pgtap_tests_are_made_where_the_spec_wants_them(project: Path, capsys: Output) -> None:
+    wanted = pgtap_files(compiler.load("schema.yaml").schema, "tests/database")
+    edit(Path("schema.yaml"), "pgtap: supabase/tests", "pgtap: tests/database")
+    assert main(["generate", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert written == [file.path for file in wanted]
+    assert [(project / f.path).read_text("utf-8") for f in wanted] == [f.text for f in wanted]
+
+
+def test_no_pgtap_tests_are_made_unless_the_spec_wants_them(capsys: Output) -> None:
+    shutil.rmtree("supabase")
+    edit(Path("schema.yaml"), "pgtap: supabase/tests\n")
+    assert main(["generate"]) == 0
+    assert capsys.readouterr().out == "generated files are up to date\n"
+    assert not Path("supabase").exists()
+
+
+@pytest.mark.parametrize("folder", ["../tests", "/tests", "a//b", "a/../b", "", ".", "a/b\n"])
+def test_pgtap_tests_stay_in_the_project(folder: str, capsys: Output) -> None:
+    edit(Path("schema.yaml"), "pgtap: supabase/tests", f"pgtap: {json.dumps(folder)}")
+    assert main(["generate"]) == 2
+    assert codes(capsys.readouterr().err) == {"S009"}
+
+
+@pytest.mark.parametrize("package", ["hypothesis", "psycopg"])
+def test_what_pgtap_tests_are_made_with_is_named(
+    package: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    for command in ("generate", "check"):
+        assert main([command]) == 2
+        err = capsys.readouterr().err
+        assert codes(err) == {"C008"}
+        assert package in err
+    edit(Path("schema.yaml"), "pgtap: supabase/tests\n")
+    assert main(["generate"]) == 0
+
+
+@pytest.mark.parametrize("folder", ["docs/reference", "supabase/tests", "codered_spec/generated"])
+def test_a_file_that_is_generated_no_more_is_named(folder: str, capsys: Output) -> None:
+    path = Path(folder) / "gone.txt"
+    path.write_text(f"-- {GENERATED}\nselect 1;\n")
+    own = path.with_name("own.txt")
+    own.write_text(f"\n-- {GENERATED}\n")
+    for command in (["generate"], ["generate", "--check"], ["check"], ["check"]):
+        assert main(command) == 1
+        err = capsys.readouterr().err
+        assert codes(err) == {"G001"}
+        assert str(path) in err
+        assert str(own) not in err
+    assert path.exists()
+    path.unlink()
+    assert main(["check"]) == 0
 
 
 def test_generate_points_to_the_first_line_that_differs(capsys: Output) -> None:

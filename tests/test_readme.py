@@ -32,7 +32,7 @@ def steps(block: str) -> Iterator[tuple[list[str], list[str]]]:
 def project() -> Iterator[Path]:
     """A copy of the project; not in a folder of pytest, where no other user may enter."""
     folder = Path(tempfile.mkdtemp(prefix="codered-readme-"))
-    for name in ("schema.yaml", "docs", "migrations", "codered_spec"):
+    for name in ("schema.yaml", "docs", "migrations", "codered_spec", "supabase"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

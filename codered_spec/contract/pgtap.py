@@ -105,6 +105,8 @@ def _examples(schema: Schema, scene: Scene) -> Examples:
     for fault in faults(scene):
         if fault.constraint is None:
             continue
+        if fault.constraint in best and best[fault.constraint][0] <= (False, False, fault.name):
+            continue
         statement = _insert(schema, table, fault.row)
         rank = (len(statement) > _LONG, "E'" in statement, fault.name)
         if fault.constraint not in best or rank < best[fault.constraint][0]:

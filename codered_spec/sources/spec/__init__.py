@@ -44,8 +44,8 @@ HEADER = f"{EDITOR_LINE} $schema=codered_spec/sources/spec/schema.json\n"
 """First line of a canonical spec file: editors find the shape by it."""
 
 TOP_KEYS = (
-    "format schema title document baseline package extensions functions value_sets rollups views"
-    " roles tables decisions"
+    "format schema title document baseline package pgtap extensions functions value_sets rollups"
+    " views roles tables decisions"
 ).split()
 """Top-level keys in canonical order."""
 
