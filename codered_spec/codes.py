@@ -60,7 +60,7 @@ CODES: Final[dict[str, str]] = {
     "M013": "a type parameter is out of range",
     "M014": "a table has no column or no primary key",
     "M015": "indexed text has no size bound",
-    "M016": "a format pattern means different things to Postgres and to Python",
+    "M016": "a format pattern means different things to Postgres and Python, or may take forever",
     "M017": "text that Postgres cannot store",
     "M018": "no index leads with the columns of a foreign key",
     "M019": "columns that share a value list differ",

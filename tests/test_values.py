@@ -12,6 +12,7 @@ from hypothesis.strategies import SearchStrategy
 from model_strategies import texts
 
 from codered_spec.connection import Connection
+from codered_spec.model.patterns import pattern_problem
 from codered_spec.model.types import (
     Array,
     BigInt,
@@ -34,7 +35,6 @@ from codered_spec.model.values import (
     bound_problem,
     integer_range,
     literal_problem,
-    pattern_problem,
     storable,
 )
 from codered_spec.sql import literal
@@ -260,7 +260,7 @@ def test_postgres_and_python_read_a_pattern_alike(
 @given(pattern=PATTERNS)
 def test_a_pattern_of_the_subset_is_accepted(pattern: str) -> None:
     problem = pattern_problem(pattern)
-    assert problem is None or "longer" in problem
+    assert problem is None or "longer" in problem or "exponential" in problem
 
 
 @pytest.mark.parametrize(
@@ -278,6 +278,34 @@ def test_a_pattern_of_the_subset_is_accepted(pattern: str) -> None:
 )  # fmt: skip
 def test_a_pattern_outside_of_the_subset_is_refused(pattern: str) -> None:
     assert pattern_problem(pattern) is not None
+
+
+SLOW = [
+    "^(a+)+$", "^(a*)*$", "^(?:([a]+))+$", "^((a?)+)+$", "^(a|a)*$", "^(a|ab|b)*$", "^([ab]|b)+$",
+    "^(a+b?)+$", "^(a*b*)*$", "^([a-z0-9]+-?)+$", "^(a{1,3})+$", "^(a{0,2}){255}$", "^(a?){255}$",
+    "^((a|a)b){200}$", "^(-[a-z]*)*-(_?[a-z]+){2,}$", "^([^a]|b)*$", "^(a?b?c?)*d$",
+    "^((a{2}){1,3}){2,}$",
+]  # fmt: skip
+"""Patterns that a text of one letter more takes twice as long to fail."""
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_a_pattern_that_may_take_forever_is_refused(pattern: str) -> None:
+    assert "exponential" in str(pattern_problem(pattern))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^[a-z0-9]+(-[a-z0-9]+)*$", "^([0-9]{1,3}\\.){3}[0-9]{1,3}$", "^(ab|cd)*$", "^(a?-)*$",
+        "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "^([a-z]{3}){2}$", "^((ab|c)-)*$",
+        "^([a-z]+/)*[a-z]+$", "^((a|b)(c|d)){3}$", "^(a{0}b)*$", "^(a+){1}$", "^(a+)?$",
+    ],
+)  # fmt: skip
+def test_a_pattern_that_never_takes_long_is_not_refused(pattern: str) -> None:
+    assert pattern_problem(pattern) is None
+    text = "".join(re.findall("[a-z0-9]", pattern)) * 3000 + "\n"
+    assert re.fullmatch(pattern, text) is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final, assert_never
 
 from codered_spec.errors import Diagnostic
+from codered_spec.model.patterns import pattern_problem
 from codered_spec.model.schema import (
     Column,
     Finite,
@@ -44,7 +45,7 @@ from codered_spec.model.types import (
     Varchar,
     Vector,
 )
-from codered_spec.model.values import bound_problem, literal_problem, pattern_problem, storable
+from codered_spec.model.values import bound_problem, literal_problem, storable
 
 MAX_INDEXED_DIMENSIONS: Final = 2000
 MAX_INDEX_COLUMNS: Final = 32
@@ -164,7 +165,7 @@ def check_rule(table: Table, rule: Rule, address: str) -> Iterator[Diagnostic]:
             elif reason := pattern_problem(pattern):
                 yield Diagnostic(
                     "M016",
-                    f"the format of {address} is outside of the common subset: {reason}",
+                    f"the format of {address} is outside of the subset: {reason}",
                     "simplify it",
                     subject=address,
                 )

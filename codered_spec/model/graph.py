@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from codered_spec.model.schema import ForeignKey, Schema, Table
+
+Node = TypeVar("Node", str, int, tuple[int, int])
 
 
 def creation_order(
@@ -65,18 +69,18 @@ def required_cycles(schema: Schema) -> tuple[tuple[str, ...], ...]:
         }
     return tuple(
         tuple(sorted(group))
-        for group in _strong_components(edges)
+        for group in strong_components(edges)
         if len(group) > 1 or group[0] in edges[group[0]]
     )
 
 
-def _strong_components(edges: dict[str, set[str]]) -> list[list[str]]:
-    """Tarjan's strongly connected components, iterative."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    path: list[str] = []
-    on_path: set[str] = set()
-    found: list[list[str]] = []
+def strong_components(edges: dict[Node, set[Node]]) -> list[list[Node]]:
+    """Tarjan's strongly connected components, iterative: from each node to those it leads to."""
+    index: dict[Node, int] = {}
+    low: dict[Node, int] = {}
+    path: list[Node] = []
+    on_path: set[Node] = set()
+    found: list[list[Node]] = []
     for root in edges:
         if root in index:
             continue
@@ -100,8 +104,9 @@ def _strong_components(edges: dict[str, set[str]]) -> list[list[str]]:
                 if work:
                     low[work[-1][0]] = min(low[work[-1][0]], low[node])
                 if low[node] == index[node]:
-                    cut = path.index(node)
-                    group, path[cut:] = path[cut:], []
+                    group = [path.pop()]
+                    while group[-1] != node:
+                        group.append(path.pop())
                     on_path.difference_update(group)
                     found.append(group)
     return found
