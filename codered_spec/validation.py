@@ -192,6 +192,8 @@ def instant(value: Any) -> datetime | None:
             read = _read_instant(value)
             if read.tzinfo is not UTC and (value[-5:] >= "16" or value[-2] > "5"):
                 return None
+            if "0002" <= value < "9999":  # a year from which no time zone leads to the ends
+                return read
             value = read
         elif type(value) is not datetime or value.tzinfo is None:
             return None
