@@ -40,7 +40,7 @@ def _day(text: str) -> "date":
     raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-03-31")
 
 
-_SECRET = re.compile(r"(?<=://)[^\s'\"]+|(?<=password=)[^\s'\"]+")
+_SECRET = re.compile(r"(://|(?:password|secret|_key)\s*=).*", re.DOTALL | re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,7 +49,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> "NoReturn":
         """Prints usage and diagnostic C001, and exits with 2."""
         self.print_usage(sys.stderr)
-        message = _SECRET.sub("***", message)  # a connection string in a wrong place, say
+        # a connection string in a wrong place, say: nobody knows where the password in it ends
+        message = _SECRET.sub(r"\1***", message)
         sys.stderr.write(f"error C001: {message}\n    fix: see `{self.prog} --help`\n")
         raise SystemExit(INPUT)
 

@@ -194,6 +194,8 @@ def _unreachable(dsn: str, complaint: str) -> DatabaseError:
     fixes = (
         ("password authentication failed", "check the user and the password"),
         ("no password supplied", "put the password into the string, PGPASSWORD or ~/.pgpass"),
+        ("permission denied for database", "grant connect on the database to the role"),
+        ("not permitted to log in", "alter role … login, or connect as another role"),
         ("database ", "check the name of the database, or create it"),
         ("role ", "check the name of the user"),
         ("resolve host", "check the name of the host and the network"),

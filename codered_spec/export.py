@@ -24,9 +24,17 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from codered_spec.connection import Connection
-from codered_spec.errors import Diagnostic, FindingsError, InputError
+from codered_spec.errors import DatabaseError, Diagnostic, FindingsError, InputError
 from codered_spec.sql import identifier, literal
-from codered_spec.usage import DAILY, RUNS, SCHEMA, WINDOWS, require_tables, snapshot
+from codered_spec.usage import (
+    DAILY,
+    RUNS,
+    SCHEMA,
+    WINDOWS,
+    partly_hidden,
+    require_tables,
+    snapshot,
+)
 
 Duck: TypeAlias = Any  # a connection of DuckDB, whose package is optional
 
@@ -211,7 +219,7 @@ def export(
 
     ``replace`` allows a folder that holds an earlier export. Raises InputError (C003, C008) and
     leaves the folder as it was; FindingsError: V001 or V002 without the tables, V014 where what was
-    written is not what the database holds.
+    written is not what the database holds; DatabaseError: P009 where the role may not read it all.
     """
     need_duckdb()
     with _writing(folder):
@@ -295,6 +303,10 @@ def _write(
     import duckdb
 
     require_tables(connection, tuple(TABLES))
+    if in_part := partly_hidden(connection, tuple(TABLES)):
+        message = f"row-level security may hide rows of {', '.join(in_part)} from this role"
+        fix = "give the role `select` without a scope in the spec (docs/guides/roles.md)"
+        raise DatabaseError(Diagnostic("P009", message, fix))
     ((now,),) = connection.execute("select now()::text").fetchall()
     tables: dict[str, Any] = {}
     settings: dict[str, str | bool | int | float | list[str]] = {

@@ -21,7 +21,7 @@ from typing import Any, Final
 import psycopg
 
 from codered_spec.connection import Connection, database_error
-from codered_spec.errors import Diagnostic, FindingsError, InputError
+from codered_spec.errors import DatabaseError, Diagnostic, FindingsError, InputError
 
 SCHEMA: Final = "codered"
 RUNS: Final = "agent_runs"
@@ -216,6 +216,47 @@ def require_tables(connection: Connection, tables: Sequence[str]) -> None:
         raise FindingsError(Diagnostic("V002", message, _ASK_VERIFY))
 
 
+def partly_hidden(connection: Connection, tables: Sequence[str]) -> list[str]:
+    """The tables of which row-level security may show a part only.
+
+    Raises DatabaseError (P009) for one of which it shows nothing: no row would look like no usage.
+    """
+    found = connection.execute(_REACH, [SCHEMA, list(tables)]).fetchall()
+    hidden = [f"{SCHEMA}.{name}" for name, some, _ in found if not some]
+    if hidden:
+        message = f"row-level security hides every row of {', '.join(hidden)} from this role"
+        fix = "give the role `select` in the spec (docs/guides/roles.md), or connect as another one"
+        raise DatabaseError(Diagnostic("P009", message, fix))
+    return [f"{SCHEMA}.{name}" for name, _, whole in found if not whole]
+
+
+_REACH: Final = """
+    select
+        c.relname::text,
+        coalesce(bool_or(p.polpermissive), false),
+        coalesce(bool_and(p.polpermissive), false)
+        and bool_or(pg_catalog.pg_get_expr(p.polqual, p.polrelid) = 'true')
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join pg_catalog.pg_policy p
+        on p.polrelid = c.oid
+        and p.polcmd in ('r', '*')
+        and (
+            0 = any (p.polroles)
+            or exists (
+                select from unnest(p.polroles) r (oid) where pg_catalog.pg_has_role(r.oid, 'usage')
+            )
+        )
+    where n.nspname = %s
+        and c.relname = any (%s)
+        and pg_catalog.row_security_active(c.oid)
+        and pg_catalog.has_schema_privilege(n.oid, 'usage')
+        and pg_catalog.has_any_column_privilege(c.oid, 'select')
+    group by c.relname
+    order by c.relname
+"""  # what the role may not read at all is Postgres's to refuse
+
+
 def _require_upkeep(connection: Connection) -> None:
     """Raises FindingsError (V002) if writes to the runs do not keep the usage tables."""
     row = connection.execute(
@@ -272,7 +313,8 @@ def read_usage(
 
     Without ``zone``, days are those of UTC. Without ``until``, today is the last day; without
     ``since``, the period has thirty days. Raises InputError (C001) for a project that does not
-    exist or an empty period, FindingsError (V001, V002, V004) where the schema is not CodeRed's.
+    exist or an empty period, FindingsError (V001, V002, V004) where the schema is not CodeRed's,
+    DatabaseError (P009) where the role may not read it.
     """
     table = RUNS if by == "model" else DAILY if zone is None else WINDOWS
     names = {by: f"{by}s"} if by in ("agent", "project") else {}
@@ -282,6 +324,7 @@ def read_usage(
         require_tables(connection, (table, *names.values()))
         if table != RUNS:
             _require_upkeep(connection)
+        in_part = partly_hidden(connection, (table, *names.values()))
         since, until = _period(connection, since, until, zone)
         sums = _Sums(connection, by, None if project is None else _project_id(connection, project))
         if table == DAILY:
@@ -291,15 +334,16 @@ def read_usage(
             lines = sums.lines(RUNS, midnight(since, here), midnight(until, here))
         else:
             table, lines = _of_zone(sums, since, until, zone)
+            in_part = partly_hidden(connection, (table, *names.values()))
     if by == "day":
         lines = _without_gaps(lines)
     else:
         lines.sort(key=lambda line: (-line.cost_usd, line.key))
-    notes = (
-        ()
-        if table != RUNS or zone is None or by == "model"
-        else (f"days of {zone.key} begin off the quarter of an hour: summed from {RUNS}",)
-    )
+    notes: tuple[str, ...] = ()
+    if table == RUNS and zone is not None and by != "model":
+        notes += (f"days of {zone.key} begin off the quarter of an hour: summed from {RUNS}",)
+    if in_part:
+        notes += (f"row-level security may hide rows of {', '.join(in_part)} from this role",)
     name = zone.key if zone else "UTC"
     return Usage(by, since, until, name, project, table, tuple(lines), notes)
 
