@@ -1,5 +1,7 @@
 """The Supabase CLI, its advisors and independent linters have nothing to say about our migrations.
 
+The CLI also runs the commands of docs/guides/supabase.md, in their order.
+
 Run as ``python -m gates.supabase``. Every step prints one line; exit code 1 if any of them fails.
 Steps that look for faults also meet a planted one, so that silence means something. Needs npm and,
 for the steps after ``squawk``, Debian. Everything happens in a temporary folder.
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -26,6 +29,7 @@ from random import Random
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+import jwt
 import psycopg
 from psycopg import sql
 
@@ -63,6 +67,12 @@ SQUAWK: Final = (
 )
 MIGRATIONS: Final = ROOT / "migrations"
 SCHEMA: Final = load_spec(ROOT / "schema.yaml")
+
+GUIDE: Final = (ROOT / "docs" / "guides" / "supabase.md").read_text(encoding="utf-8")
+ELSEWHERE: Final = ("login", "link", "start", "test db", "config push")
+"""Commands of the guide that need the hosted platform or Docker: only known to exist."""
+WITHOUT: Final = ("pip", "npm", "export", "curl", "api", "api()")
+"""Other programs of the guide that are not run here, because they set up or need the platform."""
 
 CLIENTS, TRANSACTIONS, POOL = 8, 40, 3
 POOL_PORT: Final = 6432  # only part of the name of the socket
@@ -201,6 +211,98 @@ class Gate:
             raise Failed("did not find the planted difference")
         return "pushed and migrated databases are equal, both ways"
 
+    def guide(self) -> str:
+        """What docs/guides/supabase.md shows, in a fresh project and database."""
+        _expect(re.findall(r"supabase@(\S+)", GUIDE), [CLI], "versions of the CLI")
+        project = self.folder / "guide"
+        for name in ("docs", "migrations", "codered_spec", "supabase/tests"):
+            shutil.copytree(ROOT / name, project / name)
+        shutil.copy(ROOT / "schema.yaml", project)
+        self._create("guided")
+        done: list[str] = []
+        elsewhere = re.findall(r"(?<!`)`supabase ([^`…]+)`(?!`)", GUIDE)  # in the text
+        for line, shown in _commands():
+            name, _, rest = line.partition(" ")
+            if name == "supabase" and rest.startswith(ELSEWHERE):
+                elsewhere.append(rest)
+            elif name not in WITHOUT:
+                if line == "codered-spec sync":
+                    _change_a_fact(project / "docs" / "schema-supabase.md")
+                self._follow(line, shown, project)
+                done.append(line)
+                if line == "supabase init":
+                    self._expose(project / "supabase" / "config.toml")
+        self._tokens_agree(next(line for line in done if "bearer-jwt" in line), project)
+        self._all_exist(elsewhere)
+        number = sum(line.startswith("supabase ") for line in done)
+        return (
+            f"{number} commands of the CLI and {len(done) - number} others; {len(elsewhere)} exist"
+        )
+
+    def _follow(self, line: str, shown: Sequence[str], project: Path) -> str:
+        """Run a line of the guide; it prints what the guide shows, and maybe more."""
+        tools = (self._program().parent, _venv())
+        path = os.pathsep.join([*map(str, tools), os.environ.get("PATH", os.defpath)])
+        env = {**self._environment(), "PATH": path, "DATABASE_URL": self._url("guided")}
+        codes = (0,) if line.startswith("supabase ") else (0, 1)
+        words = ["sh", "-c", line]
+        said = command(words, env=env, bare=True, cwd=project, codes=codes)
+        lines = [one.strip() for one in (said.stdout + said.stderr).splitlines()]
+        for one in shown:
+            pattern = ".*".join(map(re.escape, one.strip().split("…")))
+            if not any(re.fullmatch(pattern, found) for found in lines):
+                raise Failed(f"{line}: no line {one!r}{_listed(lines)}")
+        return said.stdout
+
+    def _expose(self, config: Path) -> None:
+        """Put the table of the guide into the configuration."""
+        (block,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+        (setting,) = [line for line in block.splitlines() if "=" in line]
+        config.write_text(re.sub(r"(?m)^schemas = .*$", setting, config.read_text()))
+        schemas = tomllib.loads(config.read_text())["api"]["schemas"]
+        _expect(schemas, tomllib.loads(block)["api"]["schemas"], "exposed schemas")
+
+    def _tokens_agree(self, line: str, project: Path) -> None:
+        """With the key of the CLI, the guide's Python makes the same JWT as the CLI."""
+        block = next(b for b in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "jwt" in b)
+        env = self._environment()
+        key = jwt.PyJWK(json.loads((Path(env["HOME"]) / "agent-key.json").read_text()))
+        token = self._follow(line, (), project).strip()
+        claims = jwt.decode(token, key)
+        program = f"{block}\nprint(agent_jwt({claims['project_id']!r}))"
+        other = command([sys.executable, "-c", program], env=env, bare=True).stdout.strip()
+        same = jwt.decode(other, key)
+        for found in (claims, same):
+            found["seconds"] = found.pop("exp") - found.pop("iat")
+        _expect(same, claims, "claims")
+        header = jwt.get_unverified_header
+        _expect(header(other), header(token), "header")
+
+    def _all_exist(self, commands: Sequence[str]) -> None:
+        """All of them are commands of the CLI, and all of ELSEWHERE are among them."""
+        for rest in commands:
+            self._exists(rest)
+        if idle := [one for one in ELSEWHERE if not any(c.startswith(one) for c in commands)]:
+            raise Failed(f"the guide no longer has {', '.join(idle)}")
+        for planted in ("db posh", "db push --remove"):
+            try:
+                self._exists(planted)
+            except Failed:
+                continue
+            raise Failed(f"did not miss supabase {planted}")
+
+    def _exists(self, rest: str) -> None:
+        """`supabase REST` is a command of the CLI, with these options."""
+        words = rest.split()
+        names = [word for word in words if not word.startswith("-")]
+        said = self._cli(*names, "--help")
+        usage = re.search(r"(?m)^  supabase ((?:[a-z-]+ )+)\[flags\]", said)
+        if usage is None or names[: len(usage[1].split())] != usage[1].split():
+            raise Failed(f"the CLI has no command supabase {rest}")
+        for option in (word.partition("=")[0] for word in words if word.startswith("-")):
+            if not re.search(rf"(?m)^  {re.escape(option)}\b", said):
+                raise Failed(f"supabase {usage[1]}has no option {option}")
+
     def _agree(self, database: str) -> None:
         dsn = self.server.dsn(database=database)
         states = json.loads(codered("--json", "status", dsn=dsn))
@@ -247,19 +349,24 @@ class Gate:
             raise Failed(f"supabase {' '.join(args[:2])}: not JSON: {said[:200]!r}") from None
 
     def _cli(self, *args: str) -> str:
+        words = [str(self._program()), *args, "--agent", "no"]
+        if "--version" not in args:
+            words += ["--workdir", str(self.project)]
+        return command(words, env=self._environment(), bare=True, cwd=self.project).stdout
+
+    def _program(self) -> Path:
+        return self.folder / "cli" / "node_modules" / ".bin" / "supabase"
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing else of the caller's: a token or a project would matter."""
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
-        env = {  # nothing else of the caller's: a token or a project would matter
+        return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(home),
             "DO_NOT_TRACK": "1",
             "SUPABASE_TELEMETRY_DISABLED": "1",
         }
-        program = str(self.folder / "cli" / "node_modules" / ".bin" / "supabase")
-        words = [program, *args, "--agent", "no"]
-        if "--version" not in args:
-            words += ["--workdir", str(self.project)]
-        return command(words, env=env, bare=True, cwd=self.project).stdout
 
     # -- linters ----------------------------------------------------------------------------------
 
@@ -406,6 +513,22 @@ class Gate:
         _expect([str(value) for value in shown], [str(value) for value in row or ()], "usage")
 
 
+def _commands() -> Iterator[tuple[str, list[str]]]:
+    """Each command line of the guide, and what it shows below."""
+    for block in re.findall(r"```console\n(.*?)```", GUIDE, re.DOTALL):
+        for part in re.split(r"(?m)^\$ ", block)[1:]:
+            line, *shown = part.splitlines()
+            yield line, shown
+
+
+def _change_a_fact(document: Path) -> None:
+    """The change of the last section of the guide."""
+    before = document.read_text(encoding="utf-8")
+    fact = "- `latency_ms` – `integer`"
+    _expect(before.count(fact), 1, f"times {fact}")
+    document.write_text(before.replace(fact, fact.replace("integer", "bigint")), "utf-8")
+
+
 def _cli_url(dsn: str) -> str:
     """The DSN of a socket as the CLI understands it: all but the database are parameters."""
     parts = urlsplit(dsn)
@@ -549,6 +672,7 @@ def main() -> int:
                 steps.run("db advisors", gate.advisors)
                 steps.run("gen types", gate.types)
                 steps.run("db diff", gate.diff)
+                steps.run("guide", gate.guide)
             else:
                 steps.skip("other commands of the CLI")
             steps.run("squawk", gate.squawk)
