@@ -17,11 +17,15 @@ from codered_spec.emit.rollups import expanded
 from codered_spec.emit.views import view_sql
 from codered_spec.migrate.diff import diff
 from codered_spec.migrate.directory import read_directory
+from codered_spec.migrate.expressible import expressible
+from codered_spec.migrate.lowering import raised
 from codered_spec.migrate.runner import migrate
 from codered_spec.migrate.verify import verify
 from codered_spec.model.check_roles import needed_names
+from codered_spec.model.normalize import physical
 from codered_spec.postgres import SUPERUSER, EmbeddedServer
 from codered_spec.sources.database import read_catalog
+from codered_spec.sources.spec import canonical_text, dump_schema, read_spec
 from codered_spec.sql import identifier
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,6 +102,47 @@ def test_each_damage_to_a_view_is_named(migrated: Connection, name: str) -> None
             migrated.execute(sql.encode())
             named = {d.address for d in diff(want, read_catalog(migrated, SPEC.name))}
         assert named == (set() if sql == "select 1" else {name}), sql
+
+
+WHOLE = with_access(SPEC, expanded(SPEC))
+LOSSES = {
+    **{
+        f"table {t.name}": f"drop table {identifier(SPEC.name, t.name)} cascade"
+        for t in WHOLE.tables
+    },
+    **{
+        f"function {f.name}": f"drop function {identifier(SPEC.name, f.name)} cascade"
+        for f in WHOLE.functions
+    },
+    **{f"view {v.name}": f"drop view {identifier(SPEC.name, v.name)}" for v in SPEC.views},
+    "a view's rights": f"alter view {identifier(SPEC.name, SPEC.views[0].name)}"
+    " reset (security_invoker)",
+    "nothing": "select 1",
+}
+
+
+@pytest.fixture(scope="module")
+def whole(server: EmbeddedServer, template: str) -> Iterator[Connection]:
+    """A connection to a database that has everything."""
+    name = identifier(f"test_{uuid.uuid4().hex}")
+    with connect(server.dsn(SUPERUSER)) as owner:
+        create = f"create database {name} owner postgres template {identifier(template)}"
+        owner.execute(create.encode())
+        with connect(server.dsn(database=name)) as connection:
+            migrate(connection, read_directory(ROOT / "migrations"), report=lambda _line: None)
+            yield connection
+        owner.execute(f"drop database {name} with (force)".encode())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_left_is_a_spec(whole: Connection, loss: str) -> None:
+    with whole.transaction(force_rollback=True):
+        whole.execute(LOSSES[loss].encode())
+        live, left_out = expressible(raised(read_catalog(whole, SPEC.name)))
+    text = canonical_text({"format": 1, **dump_schema(live)})
+    assert physical(read_spec(text, "live.yaml").schema) == physical(live)
+    assert {d.code for d in left_out} <= {"V005"}
+    assert loss != "nothing" or not left_out
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -34,6 +34,7 @@ from codered_spec.model.schema import (
     Traits,
     Trigger,
     Unique,
+    View,
     rule_columns,
 )
 from codered_spec.model.types import Array, Vector
@@ -58,8 +59,17 @@ class _Filter:
     def result(self) -> Schema:
         for other in self.schema.others:
             self._omit(other.name, f"a {other.kind}")
+        for role in self.schema.usage:
+            self._omit(self.schema.name, f"a grant to {role}")
         functions = self._keep(self.schema.functions, self._function, lambda f: f.name)
-        self.schema = replace(self.schema, functions=functions, others=())
+        views = self._keep(self.schema.views, self._view, lambda v: v.name)
+        self.schema = replace(
+            self.schema,
+            functions=tuple(replace(f, execute=()) for f in functions),
+            views=tuple(replace(v, select=()) for v in views),
+            others=(),
+            usage=(),
+        )
         self.schema = replace(self.schema, tables=tuple(map(self._table, self.schema.tables)))
         # keys must survive before it is known which foreign keys have something to point to
         tables = tuple(
@@ -110,6 +120,15 @@ class _Filter:
     def _function(self, function: Function) -> str | None:
         if isinstance(function.body, OpaqueBody):
             return "the body of the function"
+        for role in function.execute:
+            self._omit(function.name, f"a grant to {role}")
+        return None
+
+    def _view(self, view: View) -> str | None:
+        if not view.security_invoker:
+            return "a view with the rights of its owner"
+        for role in view.select:
+            self._omit(view.name, f"a grant to {role}")
         return None
 
     def _table(self, table: Table) -> Table:
@@ -119,6 +138,8 @@ class _Filter:
             self._omit(f"{table.name}.{name}", f"the constraint {definition}")
         for policy in table.policies:
             self._omit(f"{table.name}.{policy.name}", "a policy")
+        for role in sorted({grant.role for grant in table.grants}):
+            self._omit(table.name, f"a grant to {role}")
         if table.storage is not None:
             self._omit(table.name, f"the storage ({table.storage})")
         if table.row_security or table.force_row_security:
@@ -130,6 +151,7 @@ class _Filter:
             opaque_columns=(),
             opaque_constraints=(),
             policies=(),
+            grants=(),
             storage=None,
             row_security=False,
             force_row_security=False,
