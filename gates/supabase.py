@@ -443,9 +443,17 @@ class Gate:
             _expect(tuple(a - b for a, b in zip(after, before, strict=True)), written, "totals")
             codered("verify", "--data", dsn=dsn)
             self._usage_is_exact(dsn)
+            with connect(self.server.dsn(database="pooled")) as connection:
+                ids = _two_projects(connection)
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                met = list(pool.map(lambda seed: _as_agents(dsn, ids, seed), range(CLIENTS)))
+            if len(set().union(*met)) > POOL:
+                raise Failed(f"the agents had connections of their own: {met}")
+            codered("verify", "--data", dsn=dsn)
         return (
             f"{written[0]} runs by {CLIENTS} clients over {len(backends)} connections of pgbouncer;"
-            " verify --data and usage are exact"
+            " verify --data and usage are exact;"
+            f" {CLIENTS * TRANSACTIONS} transactions of agents of two projects see their own only"
         )
 
     @contextlib.contextmanager
@@ -570,6 +578,64 @@ def _write(dsn: str, seed: int) -> tuple[tuple[int, ...], set[int]]:
                     raise psycopg.Rollback(transaction)
             total = [a + b for a, b in zip(total, gain, strict=True)]
     return tuple(total), pids
+
+
+def _two_projects(connection: Connection) -> tuple[str, str, str]:
+    """The ids of an agent and of two projects, each with one run."""
+    agent = connection.execute("select id from codered.agents order by id limit 1").fetchone()
+    assert agent is not None
+    ids = [str(agent[0])]
+    for slug in ("pooled-a", "pooled-b"):
+        row = connection.execute(
+            "insert into codered.projects (slug, name, description, status)"
+            " values (%s, 'Pooled', 'Behind pgbouncer', 'active') returning id",
+            [slug],
+        ).fetchone()
+        assert row is not None
+        ids.append(str(row[0]))
+        connection.execute(_RUN, [ids[-1], ids[0]])
+    return ids[0], ids[1], ids[2]
+
+
+_RUN: Final = (
+    "insert into codered.agent_runs (project_id, agent_id, mode, provider, model, tier,"
+    " input_tokens, output_tokens, estimated_cost_usd, latency_ms, status, input_summary,"
+    " output_summary) values (%s, %s, 'testing', 'local', 'small', 'bronze', 1, 1, 0, 1,"
+    " 'succeeded', '', '')"
+)
+
+
+def _as_agents(dsn: str, ids: tuple[str, str, str], seed: int) -> set[int]:
+    """Transactions of an agent of one project, of another and of none; the backends they met."""
+    agent, *projects = ids
+    random = Random(seed)
+    pids: set[int] = set()
+    with connect(dsn) as connection:
+        for _ in range(TRANSACTIONS):
+            own = random.choice([*projects, None])
+            with connection.transaction():
+                if own is not None:
+                    issue = "select codered.issue_token(%s, interval '1 minute')"
+                    connection.execute(
+                        f"select set_config('codered.token', ({issue}), true)".encode(), [own]
+                    )
+                connection.execute("set local role codered_agent")
+                pids |= {pid for (pid,) in connection.execute("select pg_backend_pid()")}
+                seen = "select distinct project_id::text from codered.agent_runs"
+                found = {project for (project,) in connection.execute(seen.encode())}
+                _expect(found, {own} - {None}, "projects that an agent sees")
+                for project in projects:
+                    _expect(_may_log(connection, project, agent), project == own, "right to log")
+    return pids
+
+
+def _may_log(connection: Connection, project: str, agent: str) -> bool:
+    try:
+        with connection.transaction():
+            connection.execute(_RUN, [project, agent])
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
 
 
 def _insert(connection: Connection, quarters: int, tokens_in: int, out: int, cost: int) -> str:
