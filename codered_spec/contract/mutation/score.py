@@ -25,7 +25,7 @@ from codered_spec.sources.database.reader import read_catalog, read_database
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of a mutant in the ``database``, or in the ``spec``, alone.
+    """What became of a mutant in the ``database`` (or its access, or rollups), or in the ``spec``.
 
     ``stillborn`` is why it cannot exist, in the words of Postgres or of the checks of a spec.
     ``verify`` says whether the comparison with the catalog noticed it, ``contract`` whether the
