@@ -59,15 +59,16 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def contract_deep(session: nox.Session) -> None:
-    """The contract and round trip properties with far more rows than a normal run tries."""
+    """The contract, round trips and damages with far more rows than a normal run tries."""
     install(session)
     deep = {
         "CONTRACT_ROWS": "1000000",
         "TRANSPORT_VALUES": "50000",
         "ROUND_TRIP_EXAMPLES": "1000",
         "ANY_SPEC_EXAMPLES": "40",
+        "DAMAGES_EVERY": "1",
     }
-    names = ("contract", "contract_any_spec", "transports", "round_trip")
+    names = ("contract", "contract_any_spec", "transports", "round_trip", "codered_damage")
     files = tuple(f"tests/test_{name}.py" for name in names)
     session.run("pytest", "-n", str(WORKERS), *(session.posargs or files), env=deep)
 

@@ -236,7 +236,10 @@ def test_ctrl_c_ends_a_process_without_a_traceback() -> None:
         f"  t{i}:\n    columns:\n      id: {{type: uuid, primary_key: true}}\n" for i in range(9000)
     ))  # fmt: skip
     command = [sys.executable, "-m", "codered_spec", "check"]
+    # a shell starts its background jobs deaf to it, and all that they start
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
@@ -433,6 +436,7 @@ def test_a_hit_prints_and_returns_the_same(
 
 def test_a_hit_serves_the_other_format_too(capsys: Output, checks: list[str]) -> None:
     Path("docs/reference/tables.md").unlink()
+    settle(Path("docs/reference"))
     text = check(capsys)
     data = check(capsys, "--json")
     assert len(checks) == 1
@@ -441,9 +445,11 @@ def test_a_hit_serves_the_other_format_too(capsys: Output, checks: list[str]) ->
 
 
 def generated(spec: Path) -> tuple[File, ...]:
-    """Every generated file; of the pgTAP tests one, as they are many and large."""
+    """Every generated file; of the many JSON Schemas and pgTAP tests one each."""
     found = compiler.load(str(spec))
-    return (*compiler.generate(found), pgtap_files(found.schema, found.data["pgtap"])[1])
+    files = (*compiler.generate(found), pgtap_files(found.schema, found.data["pgtap"])[1])
+    several = [file for file in files if file.path.endswith(".json")]
+    return tuple(file for file in files if file not in several[1:])
 
 
 def inputs(project: Path) -> Iterator[Path]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,27 +45,45 @@ def table_of(damage: Damage) -> str:
     return next((head for head in heads if CODERED.table(head)), "schema")
 
 
+EVERY = int(os.environ.get("DAMAGES_EVERY", "3"))
+"""Every so many-th damage is done, and the first of each kind; the deep session does all."""
 GROUPS: dict[str, list[Damage]] = {}
-for found in DAMAGES:
-    GROUPS.setdefault(table_of(found), []).append(found)
+KINDS: set[str] = set()
+for number, found in enumerate(DAMAGES):
+    if found.kind not in KINDS or number % EVERY == 0:
+        KINDS.add(found.kind)
+        GROUPS.setdefault(table_of(found), []).append(found)
 
 
 @pytest.fixture(scope="module")
-def migrated(server: EmbeddedServer, template: str) -> Iterator[Connection]:
-    """A superuser's connection to a database that the migrations have made."""
-    name = identifier(f"test_{uuid.uuid4().hex}")
-    with connect(server.dsn(SUPERUSER)) as owner:
-        create = f"create database {name} owner postgres template {identifier(template)}"
-        owner.execute(create.encode())
+def database(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """The name of a database that the migrations have made."""
+    with made_by_migrations(server, template) as name:
         with connect(server.dsn(database=name)) as connection:
-            files = read_directory(ROOT / "migrations")
-            migrate(connection, files, report=lambda _line: None)
             assert verify(connection, SPEC) == ()
             for statement in _bare():
                 connection.execute(statement.encode())
-        with connect(server.dsn(SUPERUSER, name)) as superuser:
-            yield superuser
-        owner.execute(f"drop database {name} with (force)".encode())
+        yield name
+
+
+@pytest.fixture
+def migrated(server: EmbeddedServer, database: str) -> Iterator[Connection]:
+    """A superuser's connection to it: one for each test, as a backend slows with each damage."""
+    with connect(server.dsn(SUPERUSER, database)) as superuser:
+        yield superuser
+
+
+@contextmanager
+def made_by_migrations(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """The name of a database that is dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    with connect(server.dsn(SUPERUSER)) as owner:
+        create = f"create database {identifier(name)} owner postgres template"
+        owner.execute(f"{create} {identifier(template)}".encode())
+        with connect(server.dsn(database=name)) as connection:
+            migrate(connection, read_directory(ROOT / "migrations"), report=lambda _line: None)
+        yield name
+        owner.execute(f"drop database {identifier(name)} with (force)".encode())
 
 
 def _bare() -> Iterator[str]:
@@ -124,14 +144,11 @@ LOSSES = {
 @pytest.fixture(scope="module")
 def whole(server: EmbeddedServer, template: str) -> Iterator[Connection]:
     """A connection to a database that has everything."""
-    name = identifier(f"test_{uuid.uuid4().hex}")
-    with connect(server.dsn(SUPERUSER)) as owner:
-        create = f"create database {name} owner postgres template {identifier(template)}"
-        owner.execute(create.encode())
-        with connect(server.dsn(database=name)) as connection:
-            migrate(connection, read_directory(ROOT / "migrations"), report=lambda _line: None)
-            yield connection
-        owner.execute(f"drop database {name} with (force)".encode())
+    with (
+        made_by_migrations(server, template) as name,
+        connect(server.dsn(database=name)) as connection,
+    ):
+        yield connection
 
 
 @pytest.mark.parametrize("loss", LOSSES)
